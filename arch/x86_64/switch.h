@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Stack switch and thread word of arch.h on x86_64. A suspended context is one pointer: what it
+ * needs lies on its own stack, in the frame that switch.S describes.
+ */
+#ifndef ARCH_SWITCH_H
+#define ARCH_SWITCH_H
+
+struct arch_context {
+        void *sp;                /* while suspended: its saved frame; switch.S relies on offset 0 */
+        unsigned valgrind_stack; /* 0 for a thread's own stack */
+};
+
+#pragma GCC visibility push(hidden)
+
+void arch_context_init(struct arch_context *context, void *stack_low, size_t stack_bytes,
+                       void (*entry)(void *arg), void *arg);
+void arch_context_thread(struct arch_context *context);
+void arch_switch(struct arch_context *from, struct arch_context *to);
+void arch_context_fini(struct arch_context *context);
+
+/* Initial-exec: one load at a fixed offset from the thread pointer, no call that might allocate, so
+ * a signal handler can use it, in a shared library too. The compiler may keep the word's address
+ * across arch_switch(); that is sound because a context never moves to another thread. */
+extern __thread void *arch_self_ __attribute__((tls_model("initial-exec")));
+
+#pragma GCC visibility pop
+
+static inline void *self_get(void)
+{
+        return arch_self_;
+}
+
+/* Volatile, so that each value is there for a signal handler, also one that is soon replaced. */
+static inline void self_set(void *self)
+{
+        *(void *volatile *)&arch_self_ = self;
+}
+
+#endif
