@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * System calls of the runtime: clock, futex, threads.
+ */
+#include "core/kernel.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Room for thread start, the alternate signal stack (see wait/guard.c) and thread-local data;
+ * jobs run on stacks of their own. */
+#define THREAD_STACK_BYTES (256u * 1024u)
+
+int64_t kernel_now_ns(void)
+{
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int kernel_futex_wait(struct word32 *word, uint32_t expected, int64_t deadline_ns)
+{
+        struct timespec deadline = {deadline_ns / 1000000000, deadline_ns % 1000000000};
+        int saved = errno, result = 0;
+
+        if (syscall(SYS_futex, &word->value_, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected,
+                    deadline_ns ? &deadline : NULL, NULL, FUTEX_BITSET_MATCH_ANY) < 0)
+                result = -errno;
+        errno = saved;
+        return result;
+}
+
+void kernel_futex_wake(struct word32 *word, int count)
+{
+        int saved = errno;
+
+        /* EFAULT is possible and harmless: the waiter may have gone with its memory. */
+        syscall(SYS_futex, &word->value_, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, count, NULL, NULL, 0);
+        errno = saved;
+}
+
+unsigned kernel_cpu(void)
+{
+        int cpu = sched_getcpu();
+
+        return cpu < 0 ? 0 : (unsigned)cpu;
+}
+
+void kernel_yield(void)
+{
+        sched_yield();
+}
+
+unsigned kernel_process(void)
+{
+        return (unsigned)getpid();
+}
+
+int kernel_guard(void *low, size_t guard_bytes, size_t bytes)
+{
+        if (mprotect(low, guard_bytes, PROT_NONE))
+                return -errno;
+        /* A job that touches one page shall not cost 2 MiB. No harm where it is unknown. */
+        madvise(low, bytes, MADV_NOHUGEPAGE);
+        return 0;
+}
+
+static void *thread_main(void *arg)
+{
+        struct kernel_thread *thread = arg;
+
+        thread->entry(thread->arg);
+        return NULL;
+}
+
+int kernel_thread_start(struct kernel_thread *thread, void (*entry)(void *arg), void *arg)
+{
+        static const int synchronous[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
+        sigset_t all, before;
+        pthread_attr_t attributes;
+        int result;
+
+        thread->entry = entry;
+        thread->arg = arg;
+        sigfillset(&all);
+        for (unsigned i = 0; i < sizeof synchronous / sizeof *synchronous; i++)
+                sigdelset(&all, synchronous[i]);
+        result = pthread_attr_init(&attributes);
+        if (result)
+                return -result;
+        pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES);
+        /* The mask is inherited, so it is set here: the thread never runs with another one. */
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        result = pthread_create(&thread->id, &attributes, thread_main, thread);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        pthread_attr_destroy(&attributes);
+        return -result;
+}
+
+void kernel_thread_join(struct kernel_thread *thread)
+{
+        pthread_join(thread->id, NULL);
+}
+
+void kernel_thread_name(const char *name)
+{
+        prctl(PR_SET_NAME, name, 0, 0, 0);
+}

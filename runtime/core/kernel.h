@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The kernel, as the runtime sees it: the only system calls of core and wait. Narrow, so that a
+ * modelled kernel can stand in for it. Times are CLOCK_MONOTONIC nanoseconds.
+ */
+#ifndef CORE_KERNEL_H
+#define CORE_KERNEL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "arch.h"
+
+int64_t kernel_now_ns(void);
+
+/* Sleeps while *word is `expected`, until `deadline_ns` (0: for ever). Returns 0 after a wake-up,
+ * -EAGAIN when the word differed, -EINTR, -ETIMEDOUT. Callers look again whatever it says. */
+int kernel_futex_wait(struct word32 *word, uint32_t expected, int64_t deadline_ns);
+
+/* Wakes up to `count` sleepers of the word, whose memory need not exist any more. */
+void kernel_futex_wake(struct word32 *word, int count);
+
+unsigned kernel_cpu(void); /* the CPU that the caller runs on, or did a moment ago */
+void kernel_yield(void);   /* lets another thread of this CPU run */
+unsigned kernel_process(void);
+
+/* Makes the first guard_bytes of a mapping inaccessible, and keeps huge pages out of the rest.
+ * 0 or a negative errno. */
+int kernel_guard(void *low, size_t guard_bytes, size_t bytes);
+
+struct kernel_thread {
+        pthread_t id;
+        void (*entry)(void *arg);
+        void *arg;
+};
+
+/* A thread with all asynchronous signals blocked and a small stack of its own.
+ * 0, -EAGAIN or -ENOMEM. `thread` must outlive it. */
+int kernel_thread_start(struct kernel_thread *thread, void (*entry)(void *arg), void *arg);
+void kernel_thread_join(struct kernel_thread *thread);
+void kernel_thread_name(const char *name); /* the calling thread; cut to 15 bytes */
+
+#endif

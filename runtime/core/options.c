@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Reading the options of skua_start().
+ */
+#include "core/options.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "core/runtime.h"
+
+enum { SPIN_NS = 10000, SPIN_NS_MOST = 1000000000 };
+enum { STACK_LEAST = 16384, STACK_COUNT = 100000 };
+#define STACK_BYTES      ((size_t)8 << 20)
+#define STACK_BYTES_MOST ((size_t)1 << 40)
+#define FLAGS_BUILT      (SKUA_PIN | SKUA_NO_PIN)
+#define FLAGS_LATER      (SKUA_NO_RING | SKUA_NO_KICK | SKUA_TIME_JOBS | SKUA_CATCH_FAULTS)
+
+int options_copy(void *ours, size_t ours_bytes, const void *theirs, size_t least_bytes)
+{
+        const unsigned char *bytes = theirs;
+        size_t size;
+
+        memcpy(&size, theirs, sizeof size);
+        if (size < least_bytes || size > 65536)
+                return -EINVAL;
+        for (size_t i = ours_bytes; i < size; i++)
+                if (bytes[i])
+                        return -EOPNOTSUPP;
+        memset(ours, 0, ours_bytes);
+        memcpy(ours, theirs, size < ours_bytes ? size : ours_bytes);
+        return 0;
+}
+
+/* A field of something that is not built: not asking for it, or for none of it, is fine. */
+static bool wished(uint64_t value, uint64_t none)
+{
+        return value && value != none;
+}
+
+static bool unbuilt(const struct skua_options *o)
+{
+        const unsigned none = (unsigned)SKUA_NONE;
+
+        return wished(o->min_workers, none) || wished(o->worker_idle_ms, none) ||
+               wished(o->ring_entries, none) || wished(o->stall_ms, none) ||
+               wished(o->blocking_min, none) || wished(o->blocking_max, none) ||
+               wished(o->blocking_idle_ms, none) ||
+               wished(o->blocking_queue_limit, (size_t)SKUA_NONE) ||
+               wished((unsigned)o->kick_signal, none) || o->on_stall || o->flags & FLAGS_LATER;
+}
+
+static bool absurd(const struct skua_options *o)
+{
+        bool workers = o->workers > RUNTIME_WORKERS_MAX;
+        bool spin = o->spin_ns != (unsigned)SKUA_NONE && o->spin_ns > SPIN_NS_MOST;
+        bool stack = o->stack_bytes &&
+                     (o->stack_bytes < STACK_LEAST || o->stack_bytes > STACK_BYTES_MOST);
+        bool pins = o->flags & SKUA_PIN && o->flags & SKUA_NO_PIN;
+        bool cpus = (o->cpus && !o->cpus_size) || (!o->cpus && o->cpus_size);
+        bool elastic = o->min_workers != (unsigned)SKUA_NONE && o->workers &&
+                       o->min_workers > o->workers;
+
+        return workers || spin || stack || pins || cpus || elastic ||
+               o->flags & ~(unsigned)(FLAGS_BUILT | FLAGS_LATER);
+}
+
+static size_t bound(size_t wish, size_t normal)
+{
+        return wish == 0 ? normal : wish == (size_t)SKUA_NONE ? DOOR_COUNT_MASK : wish;
+}
+
+int settings_read(struct settings *out, const struct skua_options *options)
+{
+        struct skua_options o = SKUA_OPTIONS_INIT;
+        int result = options ? options_copy(&o, sizeof o, options, sizeof o) : 0;
+
+        if (result)
+                return result;
+        if (absurd(&o))
+                return -EINVAL;
+        if (unbuilt(&o))
+                return -EOPNOTSUPP;
+        memset(out, 0, sizeof *out);
+        out->workers = o.workers;
+        out->flags = o.flags;
+        out->spin_ns = !o.spin_ns ? SPIN_NS : o.spin_ns == (unsigned)SKUA_NONE ? 0 : o.spin_ns;
+        out->cpus = o.cpus;
+        out->cpus_size = o.cpus_size;
+        out->stack_bytes = o.stack_bytes ? o.stack_bytes : STACK_BYTES;
+        out->stack_max = bound(o.stack_max, STACK_COUNT);
+        out->queue_limit = bound(o.queue_limit, DOOR_COUNT_MASK);
+        strncpy(out->name, o.name ? o.name : "skua", 6);
+        out->user = o.user;
+        out->on_thread = o.on_thread;
+        out->on_log = o.on_log;
+        return 0;
+}

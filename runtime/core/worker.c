@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The life of a worker. Each turn looks at what has arrived (stacks to resume, targeted jobs), then
+ * takes the newest job of the own run queue, a detached fork of an own suspended stack, or a job
+ * of the injector batch; then it searches, spins and parks.
+ */
+#include "core/worker.h"
+
+#include <stdlib.h>
+
+#include "core/group.h"
+#include "core/runtime.h"
+#include "wait/stack.h"
+#include "wait/suspend.h"
+
+enum { FAIR_TURNS = 61, FAIR_SOURCES = 4, BATCH_MOST = 64, REMOTE_MOST = 64 };
+enum { BATCH_SMALL = 16, PAUSES_MOST = 31 };
+/* Spinning pays after sleeps shorter than so many spins; else a share of it must do. */
+enum { SPIN_PAYS = 5, SPIN_SHARE = 8, SPIN_PAUSES = 8 };
+#define FAIR_NS 200000
+
+/* Something to run. */
+struct find {
+        struct skua_job *job;
+        bool fork;
+};
+
+/* ------------------------------------------------------------------ running */
+
+bool scope_cancelled(const struct runtime *rt, const struct scope *scope)
+{
+        /* [ST5] pairs with cancel() in runtime.c. */
+        return (load_acquire_u64(&rt->phase) & RUNTIME_PHASE_MASK) == RUNTIME_CANCELLING ||
+               (scope->group && skua_group_cancelled(scope->group));
+}
+
+void worker_flush(struct worker *w)
+{
+        struct skua_group *group = w->due_group;
+        uint64_t count = w->due_count;
+
+        if (!group)
+                return;
+        w->due_group = NULL;
+        w->due_count = 0;
+        group_release(group, count, 0);
+}
+
+static void end_in_group(struct worker *w, struct scope *scope)
+{
+        int error = scope_error(scope);
+
+        if (w->due_group != scope->group || error)
+                worker_flush(w);
+        if (error) {
+                group_release(scope->group, 1, error);
+                return;
+        }
+        w->due_group = scope->group;
+        w->due_count++;
+}
+
+/* Calls the job's function; afterwards the job may be gone. */
+static void enter(struct worker *w, struct skua_job *job, struct scope *scope)
+{
+        w->scope = w->stack->base.owner_ = scope;
+        w->running = job->run_;
+#ifdef SKUA_DEBUG
+        job->flags_ = 0; /* may be queued again */
+#endif
+        job->run_(&w->face, job);
+#ifdef SKUA_DEBUG
+        if (w->face.fork_top_ != &w->stack->base) {
+                worker_report(w, "a job has returned with an unjoined fork");
+                abort();
+        }
+#endif
+        w->scope = NULL;
+        w->running = NULL;
+}
+
+static void run_job(struct worker *w, struct skua_job *job)
+{
+        struct scope scope = {.group = job->owner_};
+
+        if (w->due_group != scope.group)
+                worker_flush(w);
+        count_add(scope_cancelled(w->runtime, &scope) ? &w->count.cancelled : &w->count.run, 1);
+        enter(w, job, &scope);
+        if (scope.group)
+                end_in_group(w, &scope);
+}
+
+static void run_fork(struct worker *w, struct skua_job *job)
+{
+        worker_flush(w);
+        /* relaxed: a hint for the joiner, which waits for `done` in any case. */
+        store_relaxed_u32(job_thief(job), w->index);
+        enter(w, job, job->owner_);
+        fork_done(job);
+}
+
+static void run(struct worker *w, struct find found)
+{
+        if (found.fork)
+                run_fork(w, found.job);
+        else
+                run_job(w, found.job);
+}
+
+/* ------------------------------------------------------------------ own queues */
+
+/* What has come from several threads as a stack goes to the end of the list, oldest first. */
+static void mail_take(struct worker *w)
+{
+        /* [GT1] acquire pairs with the CAS in worker_send(): the job before its pointer. */
+        struct skua_job *job = exchange_acq_rel_ptr(&w->gate->jobs, NULL), *next;
+        struct skua_job *first = NULL, **end = NULL;
+
+        for (; job; job = next) {
+                next = job->next_;
+                if (!first)
+                        end = &job->next_;
+                job->next_ = first;
+                first = job;
+        }
+        if (!w->mail)
+                w->mail_end = &w->mail;
+        *w->mail_end = first;
+        w->mail_end = end;
+}
+
+static struct skua_job *mail_next(struct worker *w)
+{
+        struct skua_job *job = w->mail;
+
+        if (job)
+                w->mail = job->next_;
+        return job;
+}
+
+void worker_send(struct runtime *rt, unsigned index, struct skua_job *job)
+{
+        struct wordptr *jobs = &rt->gates[index].jobs;
+        /* relaxed: the CAS checks it. */
+        void *old = load_relaxed_ptr(jobs);
+
+        do {
+                job->next_ = old;
+                /* [GT1] release pairs with the exchange in mail_take(). Bound: lock-free. */
+        } while (!cas_acq_rel_ptr(jobs, &old, job));
+        /* [PK1] pairs with the parker's second look at its gate. */
+        fence_seq_cst_after_rmw();
+        park_wake_worker(rt, index);
+}
+
+void worker_overflow(struct worker *w)
+{
+        struct injector *injector = &w->runtime->nodes[w->node_index].injectors[INJECTOR_NORMAL];
+        struct skua_job *jobs[QUEUE_SLOTS / 2];
+        size_t count = queue_claim(&w->run, jobs, QUEUE_SLOTS / 2);
+
+        if (!count)
+                return;
+        for (size_t i = 0; i + 1 < count; i++)
+                /* relaxed: published with the chain. */
+                store_relaxed_ptr(job_next(jobs[i]), jobs[i + 1]);
+        injector_enter_inside(injector, count);
+        injector_link(injector, jobs[0], jobs[count - 1]);
+        count_add(&w->count.overflowed, count);
+}
+
+static struct skua_job *from_batch(struct worker *w)
+{
+        return w->alone ? queue_take_alone(&w->batch) : queue_take(&w->batch);
+}
+
+/* How long to leave producers alone before the next look at their queue: each look takes the door's
+ * line away from them, so looking at once keeps batches small and every submission slow. Grows
+ * while small batches follow one another without a pause; a queue seen empty ends it. */
+static void set_pause(struct worker *w, size_t count)
+{
+        if (count < BATCH_SMALL)
+                w->pauses = w->pauses < PAUSES_MOST ? w->pauses * 2 + 1 : PAUSES_MOST;
+        else if (count == BATCH_MOST)
+                w->pauses /= 2;
+}
+
+/* Jobs have been moved here from where a parker may have looked already: decides anew whom to wake.
+ * A worker that searches does so when it has found something. */
+static void moved(struct worker *w)
+{
+        if (w->alone || w->searching)
+                return;
+        /* [PK1] pairs with [PK2]: what was moved is visible before our look. */
+        fence_seq_cst();
+        park_publish(w->runtime, w->node_index);
+}
+
+/* Fills the batch, which is empty, from a node's injectors; its first job. */
+static __attribute__((noinline)) struct skua_job *refill(struct worker *w, unsigned node_index)
+{
+        struct injector *injectors = w->runtime->nodes[node_index].injectors;
+
+        for (unsigned i = 0; i < INJECTOR_PRIORITIES; i++) {
+                size_t most = i == INJECTOR_HIGH ? 1 : BATCH_MOST;
+                size_t count = injector_take(&injectors[i], &w->batch, most);
+                struct skua_job *job = count ? from_batch(w) : NULL;
+
+                if (count)
+                        set_pause(w, count);
+                if (count > 1)
+                        moved(w);
+                if (job)
+                        return job;
+        }
+        return NULL;
+}
+
+/* The next job of a node's injectors; the batch comes along. */
+static inline struct skua_job *from_injector(struct worker *w, unsigned node_index)
+{
+        struct skua_job *job = from_batch(w);
+
+        if (job)
+                return job;
+        for (unsigned i = 0; i < w->pauses; i++)
+                spin_hint();
+        if (injectors_visible(w->runtime->nodes[node_index].injectors))
+                return refill(w, node_index);
+        w->pauses = 0;
+        return NULL;
+}
+
+/* One of the places where something may wait while newer work goes on coming. */
+static struct find fair_source(struct worker *w, unsigned source)
+{
+        struct find found = {NULL, false};
+
+        switch (source) {
+        case 0:
+                found.job = from_injector(w, w->node_index);
+                break;
+        case 1:
+                found.job = w->alone ? queue_take_alone(&w->run) : queue_steal(&w->run);
+                break;
+        case 2:
+                found.job = mail_next(w);
+                break;
+        default:
+                found.fork = w->outstanding && (found.job = deque_steal(w));
+        }
+        return found;
+}
+
+/* The turn that keeps old work from starving, whatever comes newly: each time another source is
+ * asked first. By count, or, when jobs are long, by the clock, as the last turns went. */
+static struct find fair(struct worker *w)
+{
+        int64_t now = kernel_now_ns(), turn_ns = (now - w->budget_start_ns) / w->budget_full;
+        struct find found = {NULL, false};
+
+        w->budget_start_ns = now;
+        w->budget_full = turn_ns * FAIR_TURNS <= FAIR_NS ? FAIR_TURNS
+                         : turn_ns >= FAIR_NS            ? 1
+                                                         : (unsigned)(FAIR_NS / turn_ns);
+        w->budget = w->budget_full;
+        for (unsigned i = 0; i < FAIR_SOURCES && !found.job; i++)
+                found = fair_source(w, (w->fair_turn + i) % FAIR_SOURCES);
+        w->fair_turn++;
+        return found;
+}
+
+/* Targeted jobs and stacks that others have left at the gate. */
+static void arrivals(struct worker *w)
+{
+        struct gate *gate = w->gate;
+
+        /* relaxed: whoever left something wakes us if we sleep. */
+        if (load_relaxed_ptr(&gate->jobs))
+                mail_take(w);
+        /* relaxed: as above. */
+        if (load_relaxed_ptr(&gate->stacks))
+                ready_take(w);
+}
+
+/* Ends a search with success. */
+static void worker_busy(struct worker *w)
+{
+        if (!w->searching)
+                return;
+        w->searching = false;
+        /* relaxed: for the figures only. */
+        store_relaxed_u64(&w->count.busy_since_ns, (uint64_t)kernel_now_ns());
+        park_found(w);
+}
+
+bool worker_has_work(const struct worker *w)
+{
+        /* relaxed, all: a hint. */
+        return w->ready || w->mail || load_relaxed_ptr(&w->gate->stacks) ||
+               load_relaxed_ptr(&w->gate->jobs) || queue_count(&w->run) || queue_count(&w->batch) ||
+               injectors_visible(w->runtime->nodes[w->node_index].injectors);
+}
+
+static struct find own(struct worker *w)
+{
+        struct find found = {NULL, false};
+
+        arrivals(w);
+        if (--w->budget == 0 && (found = fair(w)).job)
+                return found;
+        if (w->crowded) {
+                suspend_relieve(w);
+                found.fork = true;
+                if ((found.job = deque_steal(w)))
+                        return found;
+                found.fork = false;
+        }
+        if (w->ready) {
+                worker_busy(w);
+                resume_ready(w); /* does not return */
+        }
+        if ((found.job = mail_next(w)) || (found.job = queue_pop(&w->run, w->alone)))
+                return found;
+        if (w->outstanding && (found.job = deque_steal(w))) {
+                found.fork = true;
+                return found;
+        }
+        found.job = from_injector(w, w->node_index);
+        return found;
+}
+
+/* ------------------------------------------------------------------ others' queues */
+
+static uint64_t random_next(struct worker *w)
+{
+        w->random ^= w->random << 13;
+        w->random ^= w->random >> 7;
+        w->random ^= w->random << 17;
+        return w->random;
+}
+
+/* Takes along up to half of a distant run queue. */
+static void rob_half(struct worker *w, struct worker *victim)
+{
+        uint64_t most = queue_count(&victim->run) / 2;
+        struct skua_job *job;
+
+        for (uint64_t i = 0; i < most && i < REMOTE_MOST; i++) {
+                if (!(job = queue_steal(&victim->run)))
+                        break;
+                queue_push(&w->run, job); /* the own queue is empty: there is room */
+                count_add(&w->count.stolen_remote, 1);
+        }
+        if (most)
+                moved(w);
+}
+
+static struct find rob(struct worker *w, struct worker *victim)
+{
+        struct find found = {deque_steal(victim), true};
+        bool remote = victim->node_index != w->node_index;
+
+        if (!found.job) {
+                found.fork = false;
+                if (!(found.job = queue_steal(&victim->run)))
+                        found.job = queue_take(&victim->batch);
+                else if (remote)
+                        rob_half(w, victim);
+        }
+        if (found.job)
+                count_add(remote ? &w->count.stolen_remote : &w->count.stolen_local, 1);
+        return found;
+}
+
+static struct find rob_all(struct worker *w)
+{
+        struct runtime *rt = w->runtime;
+        const struct placement_worker *place = w->place;
+        struct find found = {NULL, false};
+
+        if (w->prefer != w->index) {
+                found = rob(w, rt->workers[w->prefer]);
+                w->prefer = w->index;
+        }
+        for (unsigned i = 0; i < place->ring_count && !found.job; i++) {
+                const struct placement_ring *ring = &place->rings[i];
+                unsigned count = ring->end - ring->begin;
+                unsigned start = (unsigned)(random_next(w) % count);
+
+                for (unsigned k = 0; k < count && !found.job; k++)
+                        found = rob(w,
+                                    rt->workers[place->victims[ring->begin + (start + k) % count]]);
+        }
+        for (unsigned i = 1; i < rt->node_count && !found.job; i++) {
+                found.job = from_injector(w, rt->nodes[w->node_index].order[i]);
+                if (found.job)
+                        count_add(&w->count.stolen_remote, 1);
+        }
+        return found;
+}
+
+static struct find look_around(struct worker *w)
+{
+        struct find found = own(w);
+
+        return found.job ? found : rob_all(w);
+}
+
+/* ------------------------------------------------------------------ the loop */
+
+static void leave_loop(struct worker *w)
+{
+        struct arch_context *here = &w->stack->context;
+
+        /* [PK5] see park_search(): we do not search any more. */
+        fetch_add_acq_rel_u64(&w->runtime->summary, -PARK_SEARCH_ONE);
+        stack_give(w, w->stack);
+        w->stack = NULL;
+        arch_switch(here, &w->thread_context);
+}
+
+/* Searches by the clock, growing the pauses. Counted in the summary. Spins in full only while that
+ * pays: a worker whose last sleep was long would most likely spin in vain, and a spinner keeps its
+ * waker's next wake-up from being a cheap one on the waker's own CPU. */
+static struct find spin(struct worker *w)
+{
+        int64_t now = kernel_now_ns(), full_ns = w->runtime->spin_ns;
+        bool pays = w->slept_ns < full_ns * SPIN_PAYS;
+        int64_t deadline = now + (pays ? full_ns : full_ns / SPIN_SHARE);
+        struct find found;
+        unsigned pause = 1;
+
+        do {
+                if ((found = look_around(w)).job)
+                        return found;
+                for (unsigned i = 0; i < pause; i++)
+                        spin_hint();
+                if (pause < SPIN_PAUSES)
+                        pause *= 2;
+        } while ((now = kernel_now_ns()) < deadline);
+        w->slept_ns = now; /* when the sleep begins */
+        return found;
+}
+
+static void worker_idle(struct worker *w)
+{
+        int64_t now = kernel_now_ns();
+
+        /* relaxed, both: for the figures only. */
+        count_add(&w->count.busy_ns, (uint64_t)now - load_relaxed_u64(&w->count.busy_since_ns));
+        store_relaxed_u64(&w->count.busy_since_ns, 0);
+        park_search(w);
+        w->searching = true;
+}
+
+/* Until there is something to run, asleep if need be. */
+static struct find search(struct worker *w)
+{
+        struct find found;
+
+        worker_flush(w);
+        if ((found = rob_all(w)).job)
+                return found;
+        worker_idle(w);
+        while (!(found = spin(w)).job) {
+                uint64_t parks = load_relaxed_u64(&w->count.parks); /* relaxed: own */
+
+                park(w);
+                /* relaxed: set before we were woken for it, or seen at the next park. */
+                if (load_relaxed_u32(&w->runtime->terminate))
+                        leave_loop(w);
+                /* relaxed: own. Something is visible but cannot be had, as a job whose producer
+                 * has been preempted: let it go on. */
+                if (parks == load_relaxed_u64(&w->count.parks))
+                        kernel_yield();
+                w->slept_ns = kernel_now_ns() - w->slept_ns;
+        }
+        worker_busy(w);
+        return found;
+}
+
+void worker_loop(void *arg)
+{
+        struct worker *w = arg;
+
+        for (;;) {
+                struct find found = own(w);
+
+                if (!found.job)
+                        found = search(w);
+                run(w, found);
+        }
+}

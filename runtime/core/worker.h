@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A worker: one thread, its deques and its figures. Lives in the runtime's slot.
+ */
+#ifndef CORE_WORKER_H
+#define CORE_WORKER_H
+
+#include "core/deque.h"
+#include "core/kernel.h"
+#include "core/park.h"
+#include "core/queue.h"
+#include "place/placement.h"
+#include "skua.h"
+
+struct runtime;
+
+/* Figures: written by the worker alone, read by anyone. */
+struct worker_count {
+        struct word64 spawned, run, cancelled, forked, stolen_local, stolen_remote, parks, busy_ns;
+        struct word64 overflowed; /* own jobs moved to the injector */
+        struct word64 suspended, resumed;
+        struct word64 beyond;        /* stacks taken beyond the bound */
+        struct word64 busy_since_ns; /* 0: idle */
+        struct word32 parked;
+};
+
+struct worker {
+        struct skua_worker face; /* first: the handle is its address */
+        struct scope *scope;     /* innermost, of the running job; NULL in the loop */
+        skua_fn *running;        /* for reports: the function that the loop entered */
+        struct stack *stack;     /* the running one */
+        uint64_t outstanding;    /* published forks, not joined */
+        bool alone;              /* the runtime's only worker */
+        bool searching;          /* counted in the summary */
+        bool callback;           /* in on_thread: not a job */
+        unsigned pauses;         /* before the next look at an injector */
+        unsigned isolated;       /* depth of skua_isolated on this stack */
+        unsigned budget;         /* turns until the next fairness turn */
+        unsigned fair_turn;      /* which source is asked first then */
+        unsigned budget_full;    /* as it was set last */
+        int64_t budget_start_ns;
+        /* jobs of one group that have ended but are not yet counted down, see worker_flush() */
+        struct skua_group *due_group;
+        uint64_t due_count;
+        /* suspended stacks and targeted jobs that have arrived */
+        struct stack *ready, **ready_end;
+        struct stack *crowded; /* suspended with forks that did not fit the ring */
+        struct skua_job *mail, **mail_end;
+        /* stacks to be used again */
+        struct stack *stack_cache;
+        unsigned stack_cached;
+        struct arch_context thread_context; /* the thread's own stack */
+        const char *fault;                  /* set by guard.c before it switches there */
+        uintptr_t fault_address;
+        /* who and where; constant */
+        struct runtime *runtime;
+        struct gate *gate;
+        const struct placement_worker *place;
+        unsigned index, node_index;
+        unsigned prefer; /* index of the thief whose entries are wanted, or own index: none */
+        uint64_t random;
+        int64_t slept_ns; /* length of the last sleep; while asleep: when it began */
+        struct kernel_thread thread;
+        struct stack *first_stack;
+
+        _Alignas(ARCH_APART) struct worker_count count;
+        struct queue run;   /* spawned here; newest first for the owner */
+        struct queue batch; /* from the injector; oldest first for all */
+        struct ring ring;
+        struct wordptr run_slots[QUEUE_SLOTS];
+        struct wordptr batch_slots[BATCH_SLOTS];
+};
+
+static inline struct worker *worker_of(const struct skua_worker *self)
+{
+        return (struct worker *)(uintptr_t)self;
+}
+
+/* The worker whose job calls, or NULL. */
+static inline struct worker *worker_self(void)
+{
+        struct worker *w = self_get();
+
+        return w && !w->callback ? w : NULL;
+}
+
+static inline void count_add(struct word64 *figure, uint64_t n)
+{
+        /* relaxed: one writer; readers want a figure, not an order. */
+        store_relaxed_u64(figure, load_relaxed_u64(figure) + n);
+}
+
+/* Prepares the struct for a new runtime. */
+void worker_init(struct worker *w, struct runtime *rt, unsigned index);
+
+/* The thread's entry; arg is the worker. */
+void worker_main(void *arg);
+
+/* The loop: never returns, leaves its stack by switching. Entry of every pooled stack. */
+void worker_loop(void *arg);
+
+/* Moves the oldest half of the full run queue to the injector. */
+void worker_overflow(struct worker *w);
+
+/* Queues a job on the own run queue. */
+static inline void worker_push(struct worker *w, struct skua_job *job)
+{
+        while (__builtin_expect(!queue_push(&w->run, job), 0))
+                worker_overflow(w); /* bound: thieves only make room */
+        count_add(&w->count.spawned, 1);
+}
+
+/* Leaves a job that only this worker may run; any thread. */
+void worker_send(struct runtime *rt, unsigned index, struct skua_job *job);
+
+/* Counts down the jobs that have ended, before the worker does anything but a job of the same
+ * group. A job's group cannot become empty while another of its jobs runs, so counting the first
+ * one late, within a run of jobs of one group, is seen by nobody. */
+void worker_flush(struct worker *w);
+
+/* Is there anything of its own that the worker could do at once? A hint. */
+bool worker_has_work(const struct worker *w);
+
+/* The thief's last act for a fork. */
+void fork_done(struct skua_job *job);
+
+/* Logs an error with the name of the function that the worker runs. */
+void worker_report(struct worker *w, const char *what);
+
+bool scope_cancelled(const struct runtime *rt, const struct scope *scope);
+
+#endif

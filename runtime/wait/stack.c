@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Stacks; see stack.h for the layout.
+ */
+#include "wait/stack.h"
+
+#include <syslog.h>
+
+#include "core/runtime.h"
+#include "core/worker.h"
+#include "place/memory.h"
+
+/* Far enough that a frame of ordinary size does not step over it. */
+#define GUARD_BYTES (64u * 1024u)
+enum { CACHED_MOST = 64 };
+
+static struct stack *stack_map(struct worker *w)
+{
+        struct runtime *rt = w->runtime;
+        size_t bytes = GUARD_BYTES + rt->stack_bytes + sizeof(struct stack);
+        struct stack *stack;
+        char *low;
+
+        bytes = (bytes + 4095) & ~(size_t)4095;
+        low = memory_map(bytes, (int)rt->nodes[w->node_index].id);
+        if (!low)
+                return NULL;
+        if (kernel_guard(low, GUARD_BYTES, bytes)) {
+                memory_unmap(low, bytes);
+                return NULL;
+        }
+        stack = (struct stack *)(((uintptr_t)low + bytes - sizeof *stack) & ~(uintptr_t)63);
+        stack->low = low;
+        stack->bytes = bytes;
+        stack->guard_bytes = GUARD_BYTES;
+        stack->home = w;
+        /* relaxed: a bound that need not be exact to the moment. */
+        fetch_add_relaxed_u64(&rt->stack_count, 1);
+        return stack;
+}
+
+static void stack_unmap(struct worker *w, struct stack *stack)
+{
+        /* relaxed: see stack_map(). */
+        fetch_add_relaxed_u64(&w->runtime->stack_count, -(uint64_t)1);
+        if (stack->used)
+                arch_context_fini(&stack->context);
+        memory_unmap(stack->low, stack->bytes);
+}
+
+/* New jobs wait to start while stacks can be resumed instead; this worker has none of those. */
+static void watch_bound(struct worker *w)
+{
+        struct runtime *rt = w->runtime;
+        uint32_t first = 0;
+
+        /* relaxed: see stack_map(). */
+        if (load_relaxed_u64(&rt->stack_count) < rt->stack_max)
+                return;
+        count_add(&w->count.beyond, 1);
+        /* relaxed: once, whoever it is. */
+        if (cas_relaxed_u32(&rt->stack_warned, &first, 1))
+                runtime_log(rt, LOG_WARNING,
+                            "stack_max (%zu) reached: taking stacks beyond it so that jobs go on",
+                            rt->stack_max);
+}
+
+struct stack *stack_take(struct worker *w)
+{
+        struct stack *stack = w->stack_cache;
+        char *frames;
+
+        if (stack) {
+                w->stack_cache = stack->next;
+                w->stack_cached--;
+        } else {
+                watch_bound(w);
+                if (!(stack = stack_map(w)))
+                        return NULL;
+        }
+        if (stack->used)
+                arch_context_fini(&stack->context);
+        frames = stack->low + stack->guard_bytes;
+        arch_context_init(&stack->context, frames, (size_t)((char *)stack - frames), worker_loop,
+                          w);
+        stack->used = true;
+        stack->top = stack->public = &stack->base;
+        stack->scope = NULL;
+        stack->running = NULL;
+        stack->isolated = 0;
+        return stack;
+}
+
+void stack_give(struct worker *w, struct stack *stack)
+{
+        stack->next = w->stack_cache;
+        w->stack_cache = stack;
+        w->stack_cached++;
+}
+
+void stack_trim(struct worker *w)
+{
+        while (w->stack_cached > CACHED_MOST) {
+                struct stack *stack = w->stack_cache;
+
+                w->stack_cache = stack->next;
+                w->stack_cached--;
+                stack_unmap(w, stack);
+        }
+}
+
+void stack_drop(struct worker *w)
+{
+        while (w->stack_cache) {
+                struct stack *stack = w->stack_cache;
+
+                w->stack_cache = stack->next;
+                w->stack_cached--;
+                stack_unmap(w, stack);
+        }
+}

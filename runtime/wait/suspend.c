@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Suspending and resuming stacks, and waking waiters of both kinds.
+ */
+#include "wait/suspend.h"
+
+#include <errno.h>
+#include <syslog.h>
+
+#include "core/deque.h"
+#include "core/runtime.h"
+#include "core/worker.h"
+#include "wait/stack.h"
+
+enum { WAITER_NEW = 0, WAITER_SLEEPS = 1, WAITER_WOKEN = 2 };
+
+static void ready_add(struct worker *w, struct stack *first, struct stack **end)
+{
+        if (!w->ready)
+                w->ready_end = &w->ready;
+        *w->ready_end = first;
+        w->ready_end = end;
+}
+
+void ready_take(struct worker *w)
+{
+        /* [GT2] acquire pairs with the CAS in wake_stack(): what the waker wrote. */
+        struct stack *stack = exchange_acq_rel_ptr(&w->gate->stacks, NULL), *next;
+        struct stack *first = NULL, **end = NULL;
+
+        for (; stack; stack = next) {
+                next = stack->next;
+                if (!first)
+                        end = &stack->next;
+                stack->next = first;
+                first = stack;
+        }
+        if (first)
+                ready_add(w, first, end);
+}
+
+static struct stack *ready_next(struct worker *w)
+{
+        struct stack *stack = w->ready;
+
+        if (stack)
+                w->ready = stack->next;
+        return stack;
+}
+
+/* The stack is to run again: its forks are its own business. Bound: the crowded stacks. */
+static void uncrowd(struct worker *w, struct stack *stack)
+{
+        struct stack **link;
+
+        for (link = &w->crowded; *link; link = &(*link)->crowded)
+                if (*link == stack) {
+                        *link = stack->crowded;
+                        return;
+                }
+}
+
+/* Makes `stack` the running one, as far as the worker's fields go. */
+static void install(struct worker *w, struct stack *stack)
+{
+        if (w->crowded)
+                uncrowd(w, stack);
+        w->stack = stack;
+        w->face.fork_top_ = stack->top;
+        w->face.fork_public_ = stack->public;
+        w->scope = stack->scope;
+        w->running = stack->running;
+        w->isolated = stack->isolated;
+        /* [FD1] relaxed: the next fork looks for itself what is wanted. */
+        store_relaxed_u64((struct word64 *)(void *)&w->face.fork_quiet_, w->alone);
+}
+
+static void leave(struct worker *w, struct stack *stack)
+{
+        stack->top = w->face.fork_top_;
+        stack->public = w->face.fork_public_;
+        stack->scope = w->scope;
+        stack->running = w->running;
+        stack->isolated = w->isolated;
+}
+
+void suspend_relieve(struct worker *w)
+{
+        while (w->crowded && deque_relieve(w, &w->crowded->public, w->crowded->top))
+                w->crowded = w->crowded->crowded;
+}
+
+void suspend_first(struct worker *w)
+{
+        struct stack *stack = w->first_stack;
+
+        w->first_stack = NULL;
+        install(w, stack);
+        arch_switch(&w->thread_context, &stack->context);
+}
+
+/* Where the worker goes on: a stack to resume, or a new one for its loop. Without memory, what is
+ * to be resumed must do, be it the caller's own. */
+static struct stack *next_stack(struct worker *w)
+{
+        struct stack *stack;
+
+        if (w->budget > 1 && (stack = ready_next(w))) {
+                w->budget--;
+                return stack;
+        }
+        for (;;) {
+                if ((stack = stack_take(w)) || (stack = ready_next(w)))
+                        return stack;
+                kernel_yield();
+                ready_take(w);
+        }
+}
+
+void suspend(struct worker *w)
+{
+        struct stack *stack = w->stack, *next;
+        int saved = errno;
+
+        if (!deque_detach(w)) {
+                stack->crowded = w->crowded;
+                w->crowded = stack;
+        }
+        leave(w, stack);
+        worker_flush(w);
+        count_add(&w->count.suspended, 1);
+        next = next_stack(w);
+        install(w, next);
+        if (next != stack)
+                arch_switch(&stack->context, &next->context);
+        count_add(&w->count.resumed, 1);
+        stack_trim(w);
+        errno = saved;
+}
+
+void resume_ready(struct worker *w)
+{
+        struct stack *loop = w->stack, *next = ready_next(w);
+
+        worker_flush(w);
+        stack_give(w, loop);
+        install(w, next);
+        arch_switch(&loop->context, &next->context);
+}
+
+static void wake_stack(struct stack *stack)
+{
+        struct worker *home = stack->home;
+        struct runtime *rt = home->runtime;
+        unsigned index = home->index;
+        struct wordptr *stacks = &rt->gates[index].stacks;
+        void *old;
+
+        if (self_get() == home) {
+                /* relaxed: those that were woken from elsewhere before come first. */
+                if (load_relaxed_ptr(stacks))
+                        ready_take(home);
+                stack->next = NULL;
+                ready_add(home, stack, &stack->next);
+                return;
+        }
+        old = load_relaxed_ptr(stacks); /* relaxed: the CAS checks it */
+        do {
+                stack->next = old;
+                /* [GT2] release pairs with the exchange in ready_take(). Bound: lock-free. From
+                 * here on the runtime may end: only memory of its slot is touched. */
+        } while (!cas_acq_rel_ptr(stacks, &old, stack));
+        /* [PK1] pairs with the parker's second look at its gate. */
+        fence_seq_cst_after_rmw();
+        park_wake_worker(rt, index);
+}
+
+void waiter_wake(struct waiter *waiter)
+{
+        if (waiter->stack)
+                wake_stack(waiter->stack);
+        /* [WT1] release pairs with the acquires in waiter_sleep(): the result before the wake-up.
+         * The last touch; the futex is woken by its address alone. */
+        else if (exchange_acq_rel_u32(&waiter->woken, WAITER_WOKEN) == WAITER_SLEEPS)
+                kernel_futex_wake(&waiter->woken, 1);
+}
+
+bool waiter_sleep(struct waiter *waiter, int64_t deadline_ns)
+{
+        uint32_t fresh = WAITER_NEW;
+
+        /* [WT1] pairs with waiter_wake(); after a time-out it sleeps already. */
+        cas_acq_rel_u32(&waiter->woken, &fresh, WAITER_SLEEPS);
+        /* [WT1] acquire pairs with waiter_wake(). */
+        while (load_acquire_u32(&waiter->woken) != WAITER_WOKEN)
+                if (kernel_futex_wait(&waiter->woken, WAITER_SLEEPS, deadline_ns) == -ETIMEDOUT)
+                        /* [WT1] as above. */
+                        return load_acquire_u32(&waiter->woken) == WAITER_WOKEN;
+        return true;
+}

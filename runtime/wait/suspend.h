@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Suspension: a job that waits gives up its stack, and the worker goes on with its loop on another
+ * one. It is resumed on the same worker, in the order of the wake-ups.
+ */
+#ifndef WAIT_SUSPEND_H
+#define WAIT_SUSPEND_H
+
+#include "core/job.h"
+
+struct worker;
+
+/* From the thread's own stack: the worker's first stack; returns when the loop has been left. */
+void suspend_first(struct worker *w);
+
+/* Suspends the running stack, for which a waiter has been registered somewhere; returns when
+ * waiter_wake() has been called for it and the worker has come back to it. Keeps errno. */
+void suspend(struct worker *w);
+
+/* From the worker's loop, whose stack is of no further use: goes on with the oldest stack that is
+ * to be resumed. There is one. Does not return. */
+void resume_ready(struct worker *w);
+
+/* Takes what has been left at the gate to the list of stacks to resume. */
+void ready_take(struct worker *w);
+
+/* Publishes forks of suspended stacks that did not fit the ring when they suspended. */
+void suspend_relieve(struct worker *w);
+
+/* Sleeps as a thread until waiter_wake() or the deadline (0: none). True: woken. */
+bool waiter_sleep(struct waiter *waiter, int64_t deadline_ns);
+
+#endif
