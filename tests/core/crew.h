@@ -84,9 +84,9 @@ static inline uint64_t parks_of(struct skua *rt)
         return sum;
 }
 
-/* Until there was a moment at which every worker slept in the kernel: seen asleep one by one, twice,
- * and none slept anew between. A wake-up that one of them had sent before may still be on its way
- * then, so some may be up again for a look when this returns. */
+/* Until there was a moment at which every worker slept in the kernel: seen asleep one by one,
+ * twice, and none slept anew between. A wake-up that one of them had sent before may still be on
+ * its way then, so some may be up again for a look when this returns. */
 static inline void wait_parked(struct skua *rt)
 {
         uint64_t parks;
