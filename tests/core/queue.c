@@ -167,13 +167,13 @@ static void own_popping(unsigned count)
 /* Two at a time: the owner gets one without a CAS while a thief is at the other. */
 static void own_pairs(unsigned count)
 {
-        for (unsigned i = 0; i + 2 <= count; i += 2) {
+        for (unsigned i = 0; i < count; i++) {
                 while (!queue_push(&queue, &jobs[i]))
                         pop_one();
-                while (!queue_push(&queue, &jobs[i + 1]))
+                if (i & 1) {
                         pop_one();
-                pop_one();
-                pop_one();
+                        pop_one();
+                }
         }
         while (queue_count(&queue))
                 pop_one();
