@@ -17,6 +17,7 @@
 /* Room for thread start, the alternate signal stack (see wait/guard.c) and thread-local data;
  * jobs run on stacks of their own. */
 #define THREAD_STACK_BYTES (256u * 1024u)
+#define THREAD_GUARD_BYTES (64u * 1024u)
 
 int64_t kernel_now_ns(void)
 {
@@ -73,12 +74,33 @@ int kernel_guard(void *low, size_t guard_bytes, size_t bytes)
         return 0;
 }
 
+void kernel_discard(void *low, size_t bytes)
+{
+        madvise(low, bytes, MADV_DONTNEED);
+}
+
 static void *thread_main(void *arg)
 {
         struct kernel_thread *thread = arg;
 
         thread->entry(thread->arg);
         return NULL;
+}
+
+/* Not one of libc's: those lose their pages at every thread's end. */
+static char *thread_stack(void)
+{
+        size_t bytes = THREAD_GUARD_BYTES + THREAD_STACK_BYTES;
+        char *low = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+
+        if (low == MAP_FAILED)
+                return NULL;
+        if (kernel_guard(low, THREAD_GUARD_BYTES, bytes)) {
+                munmap(low, bytes);
+                return NULL;
+        }
+        return low;
 }
 
 int kernel_thread_start(struct kernel_thread *thread, void (*entry)(void *arg), void *arg)
@@ -88,6 +110,8 @@ int kernel_thread_start(struct kernel_thread *thread, void (*entry)(void *arg), 
         pthread_attr_t attributes;
         int result;
 
+        if (!thread->stack && !(thread->stack = thread_stack()))
+                return -ENOMEM;
         thread->entry = entry;
         thread->arg = arg;
         sigfillset(&all);
@@ -96,7 +120,7 @@ int kernel_thread_start(struct kernel_thread *thread, void (*entry)(void *arg), 
         result = pthread_attr_init(&attributes);
         if (result)
                 return -result;
-        pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES);
+        pthread_attr_setstack(&attributes, thread->stack + THREAD_GUARD_BYTES, THREAD_STACK_BYTES);
         /* The mask is inherited, so it is set here: the thread never runs with another one. */
         pthread_sigmask(SIG_SETMASK, &all, &before);
         result = pthread_create(&thread->id, &attributes, thread_main, thread);

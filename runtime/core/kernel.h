@@ -29,8 +29,12 @@ unsigned kernel_process(void);
  * 0 or a negative errno. */
 int kernel_guard(void *low, size_t guard_bytes, size_t bytes);
 
+/* Gives the pages back; their contents become zero. */
+void kernel_discard(void *low, size_t bytes);
+
 struct kernel_thread {
         pthread_t id;
+        char *stack; /* NULL at first; mapped once, and kept for the next thread */
         void (*entry)(void *arg);
         void *arg;
 };

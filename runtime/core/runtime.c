@@ -155,7 +155,7 @@ static void end_threads(struct runtime *rt)
                 park_wake_worker(rt, i);
         for (unsigned i = 0; i < count; i++) {
                 kernel_thread_join(&rt->workers[i]->thread);
-                stack_drop(rt->workers[i]);
+                stack_retire(rt->workers[i]);
         }
 }
 
@@ -168,7 +168,7 @@ static int start_thread(struct worker *w)
         result = kernel_thread_start(&w->thread, worker_main, w);
         if (result) {
                 stack_give(w, w->first_stack);
-                stack_drop(w);
+                stack_retire(w);
         }
         return result;
 }

@@ -12,17 +12,22 @@
 
 /* Far enough that a frame of ordinary size does not step over it. */
 #define GUARD_BYTES (64u * 1024u)
-enum { CACHED_MOST = 64 };
+enum { CACHED_MOST = 64, KEPT_BYTES = 16384 };
+
+static size_t mapping_bytes(const struct runtime *rt)
+{
+        size_t bytes = GUARD_BYTES + rt->stack_bytes + sizeof(struct stack);
+
+        return (bytes + 4095) & ~(size_t)4095;
+}
 
 static struct stack *stack_map(struct worker *w)
 {
         struct runtime *rt = w->runtime;
-        size_t bytes = GUARD_BYTES + rt->stack_bytes + sizeof(struct stack);
+        size_t bytes = mapping_bytes(rt);
         struct stack *stack;
-        char *low;
+        char *low = memory_map(bytes, (int)rt->nodes[w->node_index].id);
 
-        bytes = (bytes + 4095) & ~(size_t)4095;
-        low = memory_map(bytes, (int)rt->nodes[w->node_index].id);
         if (!low)
                 return NULL;
         if (kernel_guard(low, GUARD_BYTES, bytes)) {
@@ -46,6 +51,21 @@ static void stack_unmap(struct worker *w, struct stack *stack)
         if (stack->used)
                 arch_context_fini(&stack->context);
         memory_unmap(stack->low, stack->bytes);
+}
+
+/* What the slot's last runtime has left, if it has the size. */
+static struct stack *stack_revive(struct worker *w)
+{
+        struct stack *stack = w->stack_kept;
+
+        w->stack_kept = NULL;
+        /* relaxed, both: see stack_map(). */
+        fetch_add_relaxed_u64(&w->runtime->stack_count, stack != NULL);
+        if (stack && stack->bytes != mapping_bytes(w->runtime)) {
+                stack_unmap(w, stack);
+                stack = NULL;
+        }
+        return stack;
 }
 
 /* New jobs wait to start while stacks can be resumed instead; this worker has none of those. */
@@ -75,7 +95,7 @@ struct stack *stack_take(struct worker *w)
                 w->stack_cached--;
         } else {
                 watch_bound(w);
-                if (!(stack = stack_map(w)))
+                if (!(stack = stack_revive(w)) && !(stack = stack_map(w)))
                         return NULL;
         }
         if (stack->used)
@@ -109,13 +129,23 @@ void stack_trim(struct worker *w)
         }
 }
 
-void stack_drop(struct worker *w)
+void stack_retire(struct worker *w)
 {
         while (w->stack_cache) {
                 struct stack *stack = w->stack_cache;
 
                 w->stack_cache = stack->next;
                 w->stack_cached--;
-                stack_unmap(w, stack);
+                if (w->stack_kept) {
+                        stack_unmap(w, stack);
+                        continue;
+                }
+                w->stack_kept = stack;
+                if (stack->used)
+                        arch_context_fini(&stack->context);
+                stack->used = false;
+                if (stack->bytes > stack->guard_bytes + KEPT_BYTES)
+                        kernel_discard(stack->low + stack->guard_bytes,
+                                       stack->bytes - stack->guard_bytes - KEPT_BYTES);
         }
 }

@@ -39,8 +39,9 @@ void stack_give(struct worker *w, struct stack *stack);
 /* Unmaps what the cache holds beyond its bound; call on a stack that is not in it. */
 void stack_trim(struct worker *w);
 
-/* Unmaps the whole cache, when the worker's thread has ended. */
-void stack_drop(struct worker *w);
+/* When the worker's thread has ended: unmaps the cache but for one stack, of which it keeps the
+ * first few pages, so that programs which start and stop often do not fault them in anew. */
+void stack_retire(struct worker *w);
 
 /* guard.c: reports of overruns. A process-wide handler, installed once, and an alternate signal
  * stack for the calling thread (memory NULL: no more). */
