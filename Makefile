@@ -6,6 +6,7 @@
 ## make run           sums a real tree in parallel and checks the result (DIR=/usr/lib)
 ## make test          builds and runs the tests (T=core/deque: only those, V=1: each check)
 ## make bench         runs the benchmarks (T=fork: only that); figures also in build/bench.jsonl
+## make scoreboard    asks the same of other runtimes, beside Skua (QUICK=1); make peers: builds them
 ## make install       PREFIX=/usr/local, LIBDIR=PREFIX/lib, DESTDIR=
 ## make uninstall     takes away what install put there, given the same variables
 ## make check         style, memory-order comments, headers, then the tests; each also alone:
@@ -27,7 +28,8 @@ MAKEFLAGS += --no-builtin-rules
 # What a goal needs on this machine is installed before anything else is looked at.
 goals := $(or $(MAKECMDGOALS),all)
 need  := $(filter run test bench,$(goals)) $(if $(filter check,$(goals)),test check) \
-         $(if $(filter check-%,$(goals)),check) $(if $(filter test-aarch64,$(goals)),aarch64)
+         $(if $(filter check-%,$(goals)),check) $(if $(filter test-aarch64,$(goals)),aarch64) \
+         $(if $(filter peers scoreboard,$(goals)),peers)
 ifneq ($(strip $(need)),)
 $(shell tools/deps $(need) >&2)
 ifneq ($(.SHELLSTATUS),0)
@@ -250,9 +252,10 @@ $(examples): $(B)/examples/%: $$(wildcard examples/$$*/*.[ch]) $(B)/stage/stamp 
 run: all examples
 	@BUILD='$(B)' examples/treesum/run '$(DIR)'
 
-# What they share lies in folders below bench/; flags.mk has the flags of single files.
+# What they share lies in folders below bench/, except peers/, which are programs of their own;
+# flags.mk has the flags of single files.
 -include bench/flags.mk
-bench_shared := $(patsubst %.c,$(B)/%.o,$(wildcard bench/*/*.c))
+bench_shared := $(patsubst %.c,$(B)/%.o,$(filter-out bench/peers/%,$(wildcard bench/*/*.c)))
 benches := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
 bench_includes := -I$(B)/stage/include $(patsubst %/,-I%,$(sort $(dir $(wildcard bench/*/*.h))))
 
@@ -266,6 +269,8 @@ $(benches): $(B)/%: %.c $(bench_shared) bench/flags.mk $(B)/stage/stamp $(B)/fla
 bench: $(call chosen,$(benches))
 	@rm -f build/bench.jsonl
 	@for b in $^; do SKUA_BENCH_JSON=build/bench.jsonl $$b || exit; echo; done
+
+include bench/peers/peers.mk
 
 # ------------------------------------------------------------------ checks
 

@@ -77,17 +77,25 @@ void runtime_push_accepted(struct runtime *rt, struct skua_job *job)
 
 /* ------------------------------------------------------------------ start */
 
+static unsigned larger(unsigned a, unsigned b)
+{
+        return a > b ? a : b;
+}
+
 /* A late caller of the runtime before may read the maps: they are written only where the machine
- * has changed, and every value is an index of the slot. */
+ * has changed, and every value is an index of the slot. Entries that no runtime of the slot has had
+ * are as slot_map() made them; going over all of them would take longer than starting a thread. */
 static void settle_maps(struct runtime *rt, const struct placement *placement)
 {
-        for (unsigned i = 0; i < RUNTIME_CPUS; i++) {
+        rt->cpus_settled = larger(rt->cpus_settled, placement->cpu_limit);
+        rt->nodes_settled = larger(rt->nodes_settled, placement->system_node_limit);
+        for (unsigned i = 0; i < rt->cpus_settled && i < RUNTIME_CPUS; i++) {
                 uint16_t node = i < placement->cpu_limit ? (uint16_t)placement->cpu_node[i] : 0;
 
                 if (rt->cpu_node[i] != node)
                         rt->cpu_node[i] = node;
         }
-        for (unsigned i = 0; i < RUNTIME_NODES; i++) {
+        for (unsigned i = 0; i < rt->nodes_settled && i < RUNTIME_NODES; i++) {
                 int16_t node = i < placement->system_node_limit ? (int16_t)placement->system_node[i]
                                                                 : -1;
 

@@ -49,6 +49,7 @@ struct runtime {
         int64_t spin_ns;
         uint16_t *cpu_node;   /* CPU number -> node index; RUNTIME_CPUS of them */
         int16_t *system_node; /* system's node number -> node index, -1: none; RUNTIME_NODES */
+        unsigned cpus_settled, nodes_settled; /* above: as slot_map() made them */
         size_t stack_bytes, stack_max;
         struct placement placement;
         struct skua *handle;

@@ -152,6 +152,8 @@ static struct slot *slot_map(const struct slot_shape *shape)
                 return NULL;
         real.base = (uintptr_t)rt;
         slot = lay_out(&real, shape, rt);
+        for (unsigned i = 0; i < RUNTIME_NODES; i++)
+                rt->system_node[i] = -1;
         if (!map_parts(rt, shape)) {
                 unmap_parts(rt);
                 memory_unmap(rt, measure.offset);
