@@ -6,7 +6,8 @@
 ## make run           sums a real tree in parallel and checks the result (DIR=/usr/lib)
 ## make test          builds and runs the tests (T=core/deque: only those, V=1: each check)
 ## make bench         runs the benchmarks (T=fork: only that); figures also in build/bench.jsonl
-## make scoreboard    asks the same of other runtimes, beside Skua (QUICK=1); make peers: builds them
+## make instructions  counts instructions per operation, as a test does (UPDATE=1: new figures)
+## make scoreboard    asks other runtimes the same (QUICK=1: less); make peers: only builds them
 ## make install       PREFIX=/usr/local, LIBDIR=PREFIX/lib, DESTDIR=
 ## make uninstall     takes away what install put there, given the same variables
 ## make check         style, memory-order comments, headers, then the tests; each also alone:
@@ -28,6 +29,7 @@ MAKEFLAGS += --no-builtin-rules
 # What a goal needs on this machine is installed before anything else is looked at.
 goals := $(or $(MAKECMDGOALS),all)
 need  := $(filter run test bench,$(goals)) $(if $(filter check,$(goals)),test check) \
+         $(if $(filter instructions,$(goals)),test) \
          $(if $(filter check-%,$(goals)),check) $(if $(filter test-aarch64,$(goals)),aarch64) \
          $(if $(filter peers scoreboard,$(goals)),peers)
 ifneq ($(strip $(need)),)
@@ -108,7 +110,7 @@ examples := $(foreach e,$(example_dirs),$(B)/examples/$(notdir $(e)))
 
 .SILENT: $(B)/flags $(B)/man/stamp $(B)/stage/stamp
 .PHONY: all run test bench install uninstall check check-headers check-order check-style clean \
-        test-aarch64 help examples tests FORCE
+        test-aarch64 help examples tests instructions FORCE
 
 all: $(B)/libskua.a $(B)/libskua.so $(tools)
 
@@ -220,8 +222,17 @@ $(foreach a,$(arches),$(eval $(call arch_rules,$(a))))
 
 tests: $(call chosen,$(programs))
 
+# Counted under valgrind by tests/bench/instructions.t; stripped, as valgrind need not know the
+# debug information of every compiler.
+counter := $(B)/bench/instructions/count
+$(counter): bench/instructions/count.c $(B)/internal.a $(B)/flags
+	$(cc) $(includes) -Itests $(CFLAGS) -s -o $@ $< $(LDFLAGS) $(B)/internal.a $(libs)
+
+instructions: $(counter)
+	@BUILD='$(B)' tests/bench/instructions.t $(if $(UPDATE),--update)
+
 # One after the other: each is concurrent itself and has its own watchdog.
-test: tests $(if $(EMULATOR),,all examples)
+test: tests $(if $(EMULATOR),,all examples $(counter))
 	@BUILD='$(B)' EMULATOR='$(EMULATOR)' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' SAN='$(SAN)' \
 		prove --timer $(if $(V),-v) \
 		--exec 'timeout -k 10 $(TIMEOUT) $(EMULATOR)' $(call chosen,$(programs) $(scripts))
@@ -252,12 +263,14 @@ $(examples): $(B)/examples/%: $$(wildcard examples/$$*/*.[ch]) $(B)/stage/stamp 
 run: all examples
 	@BUILD='$(B)' examples/treesum/run '$(DIR)'
 
-# What they share lies in folders below bench/, except peers/, which are programs of their own;
-# flags.mk has the flags of single files.
+# What they share lies in folders below bench/, except peers/ and instructions/, which are programs
+# of their own; flags.mk has the flags of single files.
 -include bench/flags.mk
-bench_shared := $(patsubst %.c,$(B)/%.o,$(filter-out bench/peers/%,$(wildcard bench/*/*.c)))
+bench_other := bench/peers/% bench/instructions/%
+bench_shared := $(patsubst %.c,$(B)/%.o,$(filter-out $(bench_other),$(wildcard bench/*/*.c)))
 benches := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
-bench_includes := -I$(B)/stage/include $(patsubst %/,-I%,$(sort $(dir $(wildcard bench/*/*.h))))
+bench_includes := -I$(B)/stage/include $(patsubst %/,-I%,$(sort $(dir \
+                  $(filter-out $(bench_other),$(wildcard bench/*/*.h)))))
 
 $(bench_shared): $(B)/%.o: %.c bench/flags.mk $(B)/stage/stamp $(B)/flags
 	$(cc) $(bench_includes) $(CFLAGS_$*) $(CFLAGS) -c -o $@ $<

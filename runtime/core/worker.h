@@ -49,7 +49,7 @@ struct worker {
         /* stacks to be used again */
         struct stack *stack_cache;
         unsigned stack_cached;
-        struct stack *stack_kept; /* for the slot's next runtime, while there is none */
+        struct stack *stack_kept;           /* for the slot's next runtime, while there is none */
         struct arch_context thread_context; /* the thread's own stack */
         const char *fault;                  /* set by guard.c before it switches there */
         uintptr_t fault_address;
