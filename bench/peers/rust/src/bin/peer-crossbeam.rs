@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 //! A pool as users build it from crossbeam's parts: an injector for jobs from outside, a deque per
-//! worker for jobs from inside, and everybody steals from everybody. Workers are pinned, search 200
-//! times and then park.
+//! worker for jobs from inside, and everybody steals from everybody. Workers are pinned and search
+//! for as long as crossbeam's `Backoff` has it (about 130 pauses and four yields), then they park.
 //!
 //! Waking up is what costs: a submission wakes one sleeper, and only if nobody is searching. Who
 //! submits pushes and then looks for searchers; who gives up the search says so and then looks for
@@ -17,9 +17,7 @@ use std::cell::Cell;
 use std::sync::atomic::{fence, AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle, Thread};
-use std::{hint, iter, mem, ptr};
-
-const SEARCHES: usize = 200;
+use std::{iter, mem, ptr};
 
 struct Sleeper {
     index: usize,
@@ -121,11 +119,12 @@ impl Local {
     /// None: the pool stops. The caller counts as searching, before and after.
     fn search(&self) -> Option<Task> {
         loop {
-            for _ in 0..SEARCHES {
+            let backoff = Backoff::new();
+            while !backoff.is_completed() {
                 if let Some(task) = self.find() {
                     return Some(task);
                 }
-                hint::spin_loop();
+                backoff.snooze();
             }
             if self.shared.stop.load(Ordering::Acquire) {
                 return None;
@@ -148,7 +147,7 @@ impl Local {
     fn steal(&self) -> Steal<Task> {
         let (before, after) = self.shared.stealers.split_at(self.index);
 
-        after[1..].iter().chain(before).map(Stealer::steal).collect()
+        after[1..].iter().chain(before).map(|s| s.steal_batch_and_pop(&self.deque)).collect()
     }
 
     /// The last searcher to leave may be the one that submitters relied on.
@@ -213,7 +212,7 @@ impl Pool for Crossbeam {
 
     fn start(workers: usize) -> Self {
         let cpus = cpus();
-        let deques: Vec<_> = (0..workers).map(|_| Worker::new_lifo()).collect();
+        let deques: Vec<_> = (0..workers).map(|_| Worker::new_fifo()).collect();
         let shared = Arc::new(Shared::new(&deques));
         let start = |(index, deque)| {
             let local = Local { index, deque, shared: shared.clone() };
