@@ -23,8 +23,9 @@ $(P)/glib: peer_flags = $(shell pkg-config --cflags glib-2.0)
 $(P)/eigen: peer_flags = $(patsubst -I%,-isystem %,$(shell pkg-config --cflags eigen3))
 $(P)/openmp-gcc: private CC = $(PEERS_GCC)
 $(P)/openmp-clang: private CC = $(PEERS_CLANG)
-$(peers_omp): peer_flags = -fopenmp
-$(peers_cc): peer_flags += -DNDEBUG
+# What computes is compiled at -O3, as bench/common/forked.c is: it is the default of Rust's.
+$(peers_omp): peer_flags = -fopenmp -O3
+$(peers_cc): peer_flags += -DNDEBUG -O3
 
 .PHONY: peers peers-rust peers-go scoreboard
 
