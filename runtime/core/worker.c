@@ -13,7 +13,8 @@
 #include "wait/stack.h"
 #include "wait/suspend.h"
 
-enum { FAIR_TURNS = 61, FAIR_SOURCES = 4, BATCH_MOST = 64, REMOTE_MOST = 64 };
+enum { FAIR_TURNS = SIZE_TURNS, FAIR_SOURCES = 4 };
+enum { BATCH_MOST = SIZE_BATCH_MOST, REMOTE_MOST = 64 };
 enum { BATCH_SMALL = 16, PAUSES_MOST = 31 };
 /* Spinning pays after sleeps shorter than so many spins; else a share of it must do. */
 enum { SPIN_PAYS = 5, SPIN_SHARE = 8, SPIN_PAUSES = 8 };
