@@ -29,6 +29,7 @@ struct model_scenario {
         unsigned preemptions; /* exhaustive: at most so many; 0: no bound */
         unsigned steps_max;   /* more is "no end"; 0: 20,000 */
         unsigned stale;       /* old values shown to each thread; 0: 12 */
+        unsigned share;       /* of the time, against other scenarios; 0: 1 */
         bool whimsical;       /* exhaustive: see fence_seq_cst_after_rmw in memory.c */
 };
 
@@ -68,6 +69,11 @@ void model_name(const void *address, size_t bytes, const char *name);
 
 /* One of 0 .. count - 1, the search's choice. */
 unsigned model_any(unsigned count);
+
+/* Between these the operations are plain accesses and no steps: for preparing memory that nobody
+ * else has seen. */
+void model_pause(void);
+void model_resume(void);
 
 /* ---- the modelled kernel */
 

@@ -271,6 +271,16 @@ void model_spin(void)
         rest();
 }
 
+void model_pause(void)
+{
+        model.running = false;
+}
+
+void model_resume(void)
+{
+        model.running = true;
+}
+
 /* ------------------------------------------------------------------ threads */
 
 static void thread_main(void *arg)
