@@ -283,6 +283,8 @@ unsigned model_mutate(const char *mutant)
 void model_sites(void (*each)(const char *file, unsigned line, const char *operation,
                               unsigned order, unsigned long visits))
 {
-        for (struct model_site *site = __start_model_sites; site < __stop_model_sites; site++)
+        for (struct model_site *site = __start_model_sites; site < __stop_model_sites; site++) {
                 each(site->file, site->line, site->operation, site->full, site->visits);
+                site->visits = 0;
+        }
 }

@@ -86,6 +86,7 @@ void *model_memory(size_t bytes);
 
 /* ---- mutants: FILE:LINE:none|acquire|release|acq_rel|relaxed; 0: no such site */
 unsigned model_mutate(const char *mutant);
+/* All of them, and how often each was a step since the last call. */
 void model_sites(void (*each)(const char *file, unsigned line, const char *operation,
                               unsigned order, unsigned long visits));
 

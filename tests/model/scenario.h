@@ -24,10 +24,11 @@ struct scenario_site {
         char name[96]; /* file:line */
         const char *operation;
         unsigned order;
+        uint64_t scenarios; /* which of the list reach it */
 };
 
 static struct scenario_site scenario_sites_[SCENARIO_SITES];
-static unsigned scenario_site_count_;
+static unsigned scenario_site_count_, scenario_now_;
 
 static inline uint64_t scenario_number_(const char *name, uint64_t normal)
 {
@@ -63,14 +64,17 @@ static inline void scenario_test_(const struct model_scenario *s)
 static inline void scenario_collect_(const char *file, unsigned line, const char *operation,
                                      unsigned order, unsigned long visits)
 {
-        struct scenario_site site = {.operation = operation, .order = order};
+        uint64_t bit = (uint64_t)1 << scenario_now_;
+        struct scenario_site site = {.operation = operation, .order = order, .scenarios = bit};
 
         if (!visits || !order || strncmp(file, "runtime/", 8))
                 return;
         snprintf(site.name, sizeof site.name, "%s:%u", file, line);
         for (unsigned i = 0; i < scenario_site_count_; i++)
-                if (!strcmp(scenario_sites_[i].name, site.name))
+                if (!strcmp(scenario_sites_[i].name, site.name)) {
+                        scenario_sites_[i].scenarios |= bit;
                         return;
+                }
         if (scenario_site_count_ < SCENARIO_SITES)
                 scenario_sites_[scenario_site_count_++] = site;
 }
@@ -117,6 +121,8 @@ static inline bool scenario_mutant_(const struct model_scenario *list, unsigned 
         for (unsigned i = 0; i < count; i++) {
                 struct model_report r;
 
+                if (!(site->scenarios >> i & 1))
+                        continue;
                 model_explore(&list[i], &limits, &r);
                 total += r.executions;
                 if (!r.failed)
@@ -157,8 +163,9 @@ static inline int scenario_mutants_(const struct model_scenario *list, unsigned 
                 model_explore(&list[i], &limits, &r);
                 if (r.failed)
                         printf("# %s fails without a mutant: %s\n", list[i].name, r.reason);
+                scenario_now_ = i;
+                model_sites(scenario_collect_);
         }
-        model_sites(scenario_collect_);
         for (unsigned i = 0; i < scenario_site_count_; i++)
                 scenario_weaken_(list, count, &scenario_sites_[i]);
         return 0;
