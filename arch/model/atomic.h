@@ -26,7 +26,7 @@ struct model_site {
 #define MODEL_SITE(OPERATION, KIND, ORDER)                                                   \
         ({                                                                                   \
                 static struct model_site site_                                               \
-                        __attribute__((section("model_sites"), aligned(32))) = {             \
+                        __attribute__((section("model_site_list"), aligned(32))) = {         \
                                 __FILE__, OPERATION, __LINE__, KIND, ORDER, ORDER, 0, 0, 0}; \
                 &site_;                                                                      \
         })

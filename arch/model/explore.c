@@ -15,7 +15,7 @@ enum { STALE = 12, STEPS = 20000, CALIBRATIONS = 16, DISTINCT = 1 << 22, CLOCK_R
 
 struct model model;
 
-extern struct model_site __start_model_sites[], __stop_model_sites[];
+extern struct model_site __start_model_site_list[], __stop_model_site_list[];
 
 /* ------------------------------------------------------------------ one execution */
 
@@ -191,7 +191,7 @@ static void again(const struct model_scenario *scenario, uint64_t seed, unsigned
         printf("# %s, SEED=%llu: %s\n", scenario->name, (unsigned long long)seed,
                model.failed ? model.reason : "passes");
         model_trace_print();
-        if (model.failed && strcmp(reason, model.reason))
+        if (model.failed && *reason && strcmp(reason, model.reason))
                 printf("# but the first time: %s\n", reason);
 }
 
@@ -267,7 +267,8 @@ unsigned model_mutate(const char *mutant)
         size_t length = line ? (size_t)(line - mutant) : 0;
         unsigned count = 0;
 
-        for (struct model_site *site = __start_model_sites; site < __stop_model_sites; site++) {
+        for (struct model_site *site = __start_model_site_list; site < __stop_model_site_list;
+             site++) {
                 bool off = false;
 
                 if (!how || strlen(site->file) != length || memcmp(site->file, mutant, length) ||
@@ -283,7 +284,8 @@ unsigned model_mutate(const char *mutant)
 void model_sites(void (*each)(const char *file, unsigned line, const char *operation,
                               unsigned order, unsigned long visits))
 {
-        for (struct model_site *site = __start_model_sites; site < __stop_model_sites; site++) {
+        for (struct model_site *site = __start_model_site_list; site < __stop_model_site_list;
+             site++) {
                 each(site->file, site->line, site->operation, site->full, site->visits);
                 site->visits = 0;
         }

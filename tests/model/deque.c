@@ -182,21 +182,24 @@ static void detached(void)
         finish(set);
 }
 
-/* A thief that finds nothing asks; the next fork is then public at once, without anybody's being
- * counted as hungry. */
+/* A thief that finds nothing asks, and is heard by the next fork, also when it has just taken what
+ * was public and the owner counts on that. */
 static struct word32 stolen;
 
 static void asking_thief(void *arg)
 {
         struct worker *w = stand_worker((unsigned)(uintptr_t)arg);
-        struct skua_job *job;
 
         self_set(w);
-        while (!(job = deque_steal(stand_worker(0))))
-                spin_hint();
-        job->run_(&w->face, job);
-        store_relaxed_u32(&stolen, 1);
-        fork_done(job);
+        for (unsigned i = 1; i <= 2; i++) {
+                struct skua_job *job;
+
+                while (!(job = deque_steal(stand_worker(0))))
+                        spin_hint();
+                job->run_(&w->face, job);
+                store_relaxed_u32(&stolen, i);
+                fork_done(job);
+        }
 }
 
 static void heard(void)
@@ -209,16 +212,12 @@ static void heard(void)
         self_set(stand_worker(0));
         set = start_thread(asking_thief, 1);
         fork_one(0);
-        fork_one(1);
-        join_one(1);
-        fork_one(1);
-        join_one(1);
-        /* Taken back or stolen: in the end one of them has gone to the thief, or it still looks;
-         * the ring is empty then, and a fork is public at once. */
-        for (unsigned i = 2; !load_relaxed_u32(&stolen); i = 2) {
-                fork_one(i);
-                spin_hint();
-                join_one(i);
+        while (load_relaxed_u32(&stolen) != 2) {
+                fork_one(1);
+                /* Time enough for the thief, if the fork is public. */
+                for (unsigned i = 0; i < 30 && !twigs[1].runs; i++)
+                        spin_hint();
+                join_one(1);
         }
         join_one(0);
         finish(set);
