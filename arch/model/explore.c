@@ -38,6 +38,7 @@ static void run_scenario(void *arg)
 static void draw_manner(const struct model_scenario *scenario, uint64_t seed, unsigned length)
 {
         static const unsigned stay[] = {1, 3, 7, 31};
+        static const int64_t clock_steps_ns[] = {300, 1100, 5000, 30000};
         unsigned stale = scenario->stale ? scenario->stale : STALE;
 
         model.random = mix(seed) | 1;
@@ -45,6 +46,7 @@ static void draw_manner(const struct model_scenario *scenario, uint64_t seed, un
         if (model.search == MODEL_EXHAUSTIVE) {
                 model_threads[0].stale = model.early = UINT16_MAX;
                 model.whims = 0;
+                model.clock_step_ns = 30000;
                 return;
         }
         if (model.search == MODEL_MIXED)
@@ -53,6 +55,7 @@ static void draw_manner(const struct model_scenario *scenario, uint64_t seed, un
         model_threads[0].stale = model_draw() >> 20 & 3 ? stale : 0;
         model.early = (unsigned)(model_draw() >> 20 & 3);
         model.whims = (unsigned)(model_draw() >> 20 & 3);
+        model.clock_step_ns = clock_steps_ns[model_draw() >> 20 & 3];
         model.change_count = (unsigned)(model_draw() >> 20 & 3);
         for (unsigned i = 0; i < model.change_count; i++)
                 model.changes[i] = 1 + (unsigned)((model_draw() >> 20) % length);

@@ -102,7 +102,7 @@ struct model {
         unsigned changes[4], change_count;
         int lowest;
         uint64_t hash, choices_made;
-        int64_t now_ns;
+        int64_t now_ns, clock_step_ns; /* a look at the clock takes so long */
         /* depth-first search: the choices of this execution and how many there were */
         unsigned char path[PATH], path_of[PATH];
         unsigned path_length, path_known, preemptions, preemptions_max;

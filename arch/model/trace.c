@@ -78,7 +78,7 @@ static void print(const struct event *e)
 void model_trace_print(void)
 {
         const char *all = getenv("TRACE");
-        unsigned wanted = all ? (unsigned)atoi(all) : PRINTED;
+        unsigned wanted = all && *all ? (unsigned)atoi(all) : PRINTED;
         unsigned first = event_count > EVENTS ? event_count - EVENTS : 0;
 
         if (event_count - first > wanted)
