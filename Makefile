@@ -10,6 +10,9 @@
 ## make uninstall     takes away what install put there, given the same variables
 ## make check         style, memory-order comments, headers, then the tests; each also alone:
 ##                    check-style check-order check-headers
+## make model         longer searches of the modelled runtime (SCENARIO=name, DEEP=20 times as long;
+##                    SEED=n: that one execution, with its trace; MUTANT=file:line:how)
+## make mutants       weakens each ordering and breaks each protocol: the model must notice
 ## make test-aarch64  the tests built for aarch64, under emulation, with and without LSE
 ## make clean         removes build/
 ##
@@ -106,7 +109,7 @@ examples := $(foreach e,$(example_dirs),$(B)/examples/$(notdir $(e)))
 
 .SILENT: $(B)/flags $(B)/man/stamp $(B)/stage/stamp
 .PHONY: all run test bench install uninstall check check-headers check-order check-style clean \
-        test-aarch64 help examples tests FORCE
+        test-aarch64 help examples tests model mutants FORCE
 
 all: $(B)/libskua.a $(B)/libskua.so $(tools)
 
@@ -235,6 +238,13 @@ $(B)/model/%.o: %.S $(B)/flags
 	$(cc) $(includes) $(CFLAGS) -c -o $@ $<
 $(B)/tests/model/%: tests/model/%.c $(model_objects) $(B)/flags
 	$(cc) $(includes) $(model_flags) $(CFLAGS) -o $@ $< $(model_objects) $(LDFLAGS)
+
+DEEP ?= 20
+model: $(model_programs)
+	@for p in $^; do SCENARIO='$(SCENARIO)' SEED='$(SEED)' MUTANT='$(MUTANT)' DEEP='$(DEEP)' \
+		TRACE='$(TRACE)' $$p || exit; done
+mutants: $(model_programs)
+	@B='$(B)' MAKE='$(MAKE)' tools/mutants $(T)
 
 tests: $(call chosen,$(programs))
 

@@ -2,11 +2,12 @@
  *
  * The main program of scenarios: each is searched for a while and is one TAP test.
  *
- *   SCENARIO=name     only those whose name contains it      SEED=n   that one execution, with
- * trace DEEP=n            n times as long                        TRACE=n  so many steps of it
- *   MUTANT=file:line:relaxed|acquire|release|acq_rel|none    with that site weakened
- *   --mutants n       every weakening of every site that the scenarios reach, n executions each;
- *                     those that stand in the file $SKIP, one in a line, are left out
+ *   SCENARIO=name   only those whose name contains it
+ *   SEED=n          that one execution, with its trace if it fails; TRACE=n so many steps of it
+ *   DEEP=n          n times as long; EXECUTIONS=n so many of each, however long
+ *   MUTANT=file:line:relaxed|acquire|release|acq_rel|none   with that site weakened
+ *   --mutants       every weakening of every site that the scenarios reach; those that stand in
+ *                   the file $SKIP, one in a line, are left out
  */
 #ifndef MODEL_SCENARIO_H
 #define MODEL_SCENARIO_H
@@ -18,7 +19,7 @@
 #include "tap.h"
 
 enum { SCENARIO_COVER = 1500, SCENARIO_SITES = 4096 };
-#define SCENARIO_SECONDS 1.0
+#define SCENARIO_SECONDS 0.6
 
 struct scenario_site {
         char name[96]; /* file:line */
@@ -39,11 +40,13 @@ static inline uint64_t scenario_number_(const char *name, uint64_t normal)
 
 static inline void scenario_test_(const struct model_scenario *s)
 {
-        struct model_limits limits = {.seed = tap_seed_, .executions = UINT64_MAX};
+        struct model_limits limits = {.seed = tap_seed_};
         struct model_report r;
 
-        limits.seconds = SCENARIO_SECONDS * (s->share ? s->share : 1) *
-                         (double)scenario_number_("DEEP", 1);
+        limits.executions = scenario_number_("EXECUTIONS", UINT64_MAX);
+        if (limits.executions == UINT64_MAX)
+                limits.seconds = SCENARIO_SECONDS * (s->share ? s->share : 1) *
+                                 (double)scenario_number_("DEEP", 1);
         if (getenv("SEED") && *getenv("SEED")) {
                 model_replay(s, scenario_number_("SEED", 0), &r);
                 tap_ok(!r.failed, "%s", s->name);
