@@ -179,6 +179,42 @@ static void child(void)
         model_threads_join(set);
 }
 
+/* Two hold the child, of whom one makes it not empty and the other empty again: the parent does not
+ * become empty between. */
+static struct word32 let_go;
+
+static void parent_waiter(void *arg)
+{
+        (void)arg;
+        model_check(!skua_group_wait(&parent, -1), "wait for the parent");
+        model_check(load_relaxed_u32(&let_go), "the parent was told too early");
+}
+
+static void holding_part(void *arg)
+{
+        skua_group_hold(&group, 1);
+        part(arg);
+}
+
+static void two_hold(void)
+{
+        unsigned set, waiting;
+
+        prepare();
+        shared_new(&let_go, sizeof let_go);
+        let_go.value_ = 0;
+        skua_group_init_under(&group, &parent);
+        skua_group_hold(&parent, 1);
+        waiting = start_thread(parent_waiter, 0);
+        set = start_thread(holding_part, 0) | start_thread(holding_part, 1);
+        model_threads_join(set);
+        store_relaxed_u32(&let_go, 1);
+        skua_group_release(&parent, 0);
+        model_threads_join(waiting);
+        shared_gone(&parent, sizeof parent);
+        shared_gone(&group, sizeof group);
+}
+
 /* A job after the group: submitted once, when all is done. */
 static void take_after(void)
 {
@@ -302,6 +338,7 @@ static const struct model_scenario scenarios[] = {
         {.name = "group: waiters that run out of time", .run = time_outs},
         {.name = "group: hold against the last release", .run = hold_release},
         {.name = "group: child and parent", .run = child},
+        {.name = "group: two who hold the child", .run = two_hold},
         {.name = "group: a job after it", .run = then},
         {.name = "group: a job after it, and a waiter", .run = then_waiters},
         {.name = "group: cancel", .run = cancel},

@@ -128,6 +128,48 @@ static void publish(unsigned workers, unsigned publishers)
         finish(set);
 }
 
+static void array_publisher(void *arg)
+{
+        unsigned i = (unsigned)(uintptr_t)arg;
+
+        task_init(&tasks[i], task_run);
+        task_init(&tasks[i + 1], task_run);
+        model_check(skua_submit_array(stand_->handle, &tasks[i], 2, sizeof *tasks, NULL) == 2,
+                    "submit_array");
+}
+
+static void array(void)
+{
+        unsigned set;
+
+        prepare(2, 2);
+        set = start_thread(worker, 0) | start_thread(worker, 1) | start_thread(array_publisher, 0);
+        finish(set);
+}
+
+/* A job after a group, whose last hold is given back meanwhile. */
+static struct skua_group group;
+
+static void releaser(void *arg)
+{
+        (void)arg;
+        skua_group_release(&group, 0);
+}
+
+static void after_group(void)
+{
+        unsigned set;
+
+        prepare(1, 1);
+        shared_new(&group, sizeof group);
+        skua_group_init(&group);
+        skua_group_hold(&group, 1);
+        task_init(&tasks[0], task_run);
+        set = start_thread(worker, 0) | start_thread(releaser, 0);
+        skua_group_then(stand_->handle, &group, &tasks[0].job);
+        finish(set);
+}
+
 static void one_one(void)
 {
         publish(1, 1);
@@ -327,6 +369,8 @@ static const struct model_scenario scenarios[] = {
         {.name = "park: one worker, two publishers", .run = one_two},
         {.name = "park: two workers, one publisher", .run = two_one},
         {.name = "park: two workers, two publishers", .run = two_two},
+        {.name = "park: an array", .run = array},
+        {.name = "park: a job after a group", .run = after_group},
         {.name = "park: a spawn", .run = spawn_one},
         {.name = "park: a fork", .run = fork_one},
         {.name = "park: targeted jobs", .run = targeted},

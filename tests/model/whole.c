@@ -99,13 +99,35 @@ static void full(void)
         submits(1, 1, 3);
 }
 
-/* Jobs from outside, against the stop. */
+/* Jobs from outside, against the stop. Who is cancelled sees why. */
+static unsigned why;
+
+static void reasonable_run(struct skua_worker *self, struct skua_job *job)
+{
+        if (skua_cancelled(self)) {
+                shared_read(&why, sizeof why);
+                model_check(why == 1, "why it was cancelled");
+        }
+        task_run(self, job);
+}
+
+static void reasonable_submitter(void *arg)
+{
+        unsigned i = (unsigned)(uintptr_t)arg;
+
+        task_init(&tasks[i], reasonable_run);
+        results[i] = skua_submit(rt, &tasks[i].job);
+}
+
 static void submit_against(enum skua_stop_how how, size_t limit)
 {
         unsigned set;
 
         begin(2, 1, limit);
-        set = start_submitter(submitter, 0) | start_submitter(submitter, 1);
+        shared_new(&why, sizeof why);
+        set = start_submitter(reasonable_submitter, 0) | start_submitter(reasonable_submitter, 1);
+        why = 1;
+        shared_write(&why, sizeof why);
         stop(how);
         model_threads_join(set);
         check_tasks(2);
@@ -302,6 +324,159 @@ static void spawns_far(void)
         spawns_on(2);
 }
 
+/* ------------------------------------------------------------------ jobs that need each other */
+
+/* Jobs that go on only when both run: what one worker has at hand must reach the other, be it
+ * asleep. */
+static struct word32 met;
+
+static void begin_meeting(void)
+{
+        begin(2, 1, 0);
+        shared_new(&met, sizeof met);
+        met.value_ = 0;
+}
+
+static void meet_run(struct skua_worker *self, struct skua_job *job)
+{
+        fetch_add_acq_rel_u32(&met, 1);
+        while (load_relaxed_u32(&met) < 2)
+                spin_hint();
+        task_run(self, job);
+}
+
+static void meet_array(void)
+{
+        begin_meeting();
+        submitter((void *)0);
+        task_init(&tasks[1], meet_run);
+        task_init(&tasks[2], meet_run);
+        model_check(skua_submit_array(rt, &tasks[1], 2, sizeof *tasks, NULL) == 2, "submit_array");
+        results[1] = results[2] = 0;
+        stop(SKUA_DRAIN);
+        check_tasks(3);
+}
+
+static void meet_spawn_in(struct skua_worker *self, struct skua_job *job)
+{
+        task_init(&tasks[1], meet_run);
+        skua_spawn(self, &tasks[1].job);
+        meet_run(self, job);
+}
+
+static void meet_spawn(void)
+{
+        begin_meeting();
+        task_init(&tasks[0], meet_spawn_in);
+        model_check(!skua_submit(rt, &tasks[0].job), "submit");
+        results[0] = results[1] = 0;
+        stop(SKUA_DRAIN);
+        check_tasks(2);
+}
+
+static void meet_node_in(struct skua_worker *self, struct skua_job *job)
+{
+        struct skua_target target = SKUA_TARGET_INIT;
+
+        target.node = SKUA_NODE(0);
+        task_init(&tasks[1], meet_run);
+        model_check(!skua_submit_to(rt, &tasks[1].job, &target), "submit_to");
+        meet_run(self, job);
+}
+
+static void meet_node(void)
+{
+        begin_meeting();
+        task_init(&tasks[0], meet_node_in);
+        model_check(!skua_submit(rt, &tasks[0].job), "submit");
+        results[0] = results[1] = 0;
+        stop(SKUA_DRAIN);
+        check_tasks(2);
+}
+
+/* Forks of a suspended stack go on with the other worker, although their owner is busy. */
+static void meet_forks_in(struct skua_worker *self, void *arg)
+{
+        (void)arg;
+        for (unsigned i = 0; i < 2; i++) {
+                task_init(&tasks[i], meet_run);
+                skua_fork(self, &tasks[i].job, meet_run);
+        }
+        model_check(!skua_await_group(self, &group), "await");
+        for (unsigned i = 2; i--;) {
+                model_check(!skua_join(self, &tasks[i].job), "it has been called");
+                task_done(&tasks[i], 1);
+        }
+}
+
+static void meet_forks_thread(void *arg)
+{
+        (void)arg;
+        while (load_relaxed_u32(&met) < 2)
+                spin_hint();
+        skua_group_release(&group, 0);
+}
+
+static void meet_forks(void)
+{
+        unsigned set;
+
+        begin_meeting();
+        skua_group_hold(&group, 1);
+        set = start_submitter(meet_forks_thread, 0);
+        model_check(!skua_run(rt, meet_forks_in, NULL), "run");
+        stop(SKUA_DRAIN);
+        model_threads_join(set);
+}
+
+/* A job that waits for what a thread does. */
+static void await_in(struct skua_worker *self, void *arg)
+{
+        (void)arg;
+        model_check(!skua_await_group(self, &group), "await");
+        shared_gone(&group, sizeof group);
+}
+
+static void release_thread(void *arg)
+{
+        (void)arg;
+        skua_group_release(&group, 0);
+}
+
+static void await_thread(void)
+{
+        unsigned set;
+
+        begin(2, 1, 0);
+        skua_group_hold(&group, 1);
+        set = start_submitter(release_thread, 0);
+        model_check(!skua_run(rt, await_in, NULL), "run");
+        stop(SKUA_DRAIN);
+        model_threads_join(set);
+}
+
+/* Jobs that wait for room, as their stacks. */
+static void await_submit_in(struct skua_worker *self, void *arg)
+{
+        (void)arg;
+        for (unsigned i = 0; i < 3; i++) {
+                task_init(&tasks[i], task_run);
+                results[i] = skua_await_submit(self, &tasks[i].job, NULL);
+        }
+}
+
+static void await_submit(void)
+{
+        unsigned set;
+
+        begin(2, 1, 1);
+        set = start_submitter(submitter, 3);
+        model_check(!skua_run(rt, await_submit_in, NULL), "run");
+        model_threads_join(set);
+        stop(SKUA_DRAIN);
+        check_tasks(4);
+}
+
 /* To one worker each, from outside, against a stop. */
 static void target_submitter(void *arg)
 {
@@ -375,6 +550,12 @@ static const struct model_scenario scenarios[] = {
         {.name = "whole: forks of an isolated job", .run = isolated},
         {.name = "whole: spawns", .run = spawns},
         {.name = "whole: spawns on two nodes", .run = spawns_far},
+        {.name = "whole: an array of jobs that meet", .run = meet_array},
+        {.name = "whole: a spawned job that meets its spawner", .run = meet_spawn},
+        {.name = "whole: a job for a node that meets its submitter", .run = meet_node},
+        {.name = "whole: forks that meet while their owner waits", .run = meet_forks},
+        {.name = "whole: a job that waits for a thread", .run = await_thread},
+        {.name = "whole: a job that waits for room", .run = await_submit},
         {.name = "whole: targeted jobs against stop", .run = targets},
         {.name = "whole: a job after a group, against stop", .run = then},
         {.name = "whole: a late submitter and the next runtime", .run = next_runtime},
