@@ -194,7 +194,7 @@ static void again(const struct model_scenario *scenario, uint64_t seed, unsigned
         printf("# %s, SEED=%llu: %s\n", scenario->name, (unsigned long long)seed,
                model.failed ? model.reason : "passes");
         model_trace_print();
-        if (model.failed && *reason && strcmp(reason, model.reason))
+        if (*reason && (!model.failed || strcmp(reason, model.reason)))
                 printf("# but the first time: %s\n", reason);
 }
 
