@@ -214,6 +214,22 @@ static void close_full(void)
         closing(1, 3);
 }
 
+/* Nobody takes anything: only the closing can wake who waits. */
+static void close_wakes(void)
+{
+        unsigned set;
+
+        prepare(1, 1, 1);
+        wanted = 2;
+        producer(NULL);
+        set = start_thread(producer, 1) | start_thread(closer, 0);
+        model_threads_join(set);
+        model_check(results[1] == -ESHUTDOWN, "accepted beyond the bound");
+        consumer(NULL);
+        self_set(NULL);
+        finish(0, 2);
+}
+
 /* A job that waits for room as a stack would: it is listed, and somebody wakes it. */
 static void waiting_worker(void *arg)
 {
@@ -264,6 +280,7 @@ static const struct model_scenario scenarios[] = {
         {.name = "injector: those who only try", .run = trying},
         {.name = "injector: submit against close", .run = close_open},
         {.name = "injector: close while some wait for room", .run = close_full},
+        {.name = "injector: close wakes who waits", .run = close_wakes},
         {.name = "injector: a listed waiter", .run = listed},
 };
 
