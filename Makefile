@@ -12,6 +12,9 @@
 ## make uninstall     takes away what install put there, given the same variables
 ## make check         style, memory-order comments, headers, then the tests; each also alone:
 ##                    check-style check-order check-headers
+## make model         longer searches of the modelled runtime (SCENARIO=name, DEEP=20 times as long;
+##                    SEED=n: that one execution, with its trace; MUTANT=file:line:how)
+## make mutants       weakens each ordering and breaks each protocol: the model must notice
 ## make test-aarch64  the tests built for aarch64, under emulation, with and without LSE
 ## make clean         removes build/
 ##
@@ -110,7 +113,7 @@ examples := $(foreach e,$(example_dirs),$(B)/examples/$(notdir $(e)))
 
 .SILENT: $(B)/flags $(B)/man/stamp $(B)/stage/stamp
 .PHONY: all run test bench install uninstall check check-headers check-order check-style clean \
-        test-aarch64 help examples tests instructions FORCE
+        test-aarch64 help examples tests instructions model mutants FORCE
 
 all: $(B)/libskua.a $(B)/libskua.so $(tools)
 
@@ -195,11 +198,23 @@ $(B)/stage/stamp: $(headers) $(B)/libskua.a $(B)/libskua.so skua.pc.in
 
 # ------------------------------------------------------------------ programs
 
-tests_c  := $(filter-out tests/arch/%,$(wildcard tests/*/*.c))
+# The runtime on a modelled processor and kernel, with queues so small that they wrap.
+model_programs := $(if $(SAN)$(CROSS_COMPILE),,$(patsubst %.c,$(B)/%,$(wildcard tests/model/*.c)))
+model_sources  := $(filter-out runtime/core/kernel.c runtime/core/slot.c,$(wildcard \
+                  runtime/core/*.c)) runtime/wait/stack.c runtime/wait/suspend.c \
+                  runtime/observe/stats.c $(wildcard runtime/parallel/*.c arch/model/*.c \
+                  arch/model/*.S tests/model/machine/*.c)
+model_objects  := $(patsubst %,$(B)/model/%.o,$(basename $(model_sources)))
+model_flags    := -include arch/model/public.h -Itests -Itests/model -I. -DSIZE_RING=4 \
+                  -DSIZE_QUEUE=4 -DSIZE_BATCH=4 -DSIZE_BATCH_MOST=2 -DSIZE_CPUS=8 \
+                  -DSIZE_NODES=8 -DSIZE_TURNS=3 -fno-strict-aliasing
+
+tests_c  := $(filter-out tests/arch/% tests/model/%,$(wildcard tests/*/*.c))
 tests_cc := $(wildcard tests/*/*.cc)
 arches   := $(sort $(ARCH) builtin)
 programs := $(tests_c:%.c=$(B)/%) $(tests_cc:%.cc=$(B)/%) $(foreach a,$(arches), \
-            $(patsubst tests/arch/%.c,$(B)/tests/arch-$(a)/%,$(wildcard tests/arch/*.c)))
+            $(patsubst tests/arch/%.c,$(B)/tests/arch-$(a)/%,$(wildcard tests/arch/*.c))) \
+            $(model_programs)
 scripts  := $(if $(EMULATOR),,$(wildcard tests/*.t tests/*/*.t))
 chosen    = $(strip $(if $(T),$(foreach t,$(1),$(if $(findstring $(T),$(t)),$(t))),$(1)))
 
@@ -219,6 +234,21 @@ $(B)/tests/arch-$(1)/%: tests/arch/%.c $(call arch_objects,$(1)) $(B)/flags
 		$$(call wanted,link) -lm
 endef
 $(foreach a,$(arches),$(eval $(call arch_rules,$(a))))
+
+$(B)/model/% $(B)/tests/model/%: A := model
+$(B)/model/%.o: %.c $(B)/flags
+	$(cc) $(includes) $(model_flags) $(CFLAGS) -c -o $@ $<
+$(B)/model/%.o: %.S $(B)/flags
+	$(cc) $(includes) $(CFLAGS) -c -o $@ $<
+$(B)/tests/model/%: tests/model/%.c $(model_objects) $(B)/flags
+	$(cc) $(includes) $(model_flags) $(CFLAGS) -o $@ $< $(model_objects) $(LDFLAGS)
+
+DEEP ?= 20
+model: $(model_programs)
+	@for p in $^; do SCENARIO='$(SCENARIO)' SEED='$(SEED)' MUTANT='$(MUTANT)' DEEP='$(DEEP)' \
+		TRACE='$(TRACE)' $$p || exit; done
+mutants: $(model_programs)
+	@B='$(B)' MAKE='$(MAKE)' tools/mutants $(T)
 
 tests: $(call chosen,$(programs))
 
@@ -298,4 +328,4 @@ check: check-style check-order check-headers test
 clean:
 	rm -rf build
 
--include $(wildcard $(B)/*.d $(B)/*/*.d $(B)/*/*/*.d)
+-include $(wildcard $(B)/*.d $(B)/*/*.d $(B)/*/*/*.d $(B)/*/*/*/*.d $(B)/*/*/*/*/*.d)

@@ -35,6 +35,11 @@
  *
  *   void *self_get(void), self_set(void *)    one word per thread; readable in signal handlers
  *
+ *   shared_new(address, bytes)         marks for plain memory that passes between threads, which a
+ *   shared_write(address, bytes)       folder may check; nothing where it does not define them. A
+ *   shared_read(address, bytes)        new life of the memory; it has been written, will be read;
+ *   shared_gone(address, bytes)        nobody may touch it any more, until it is new again
+ *
  *   struct arch_context                a suspended flow of control
  *   void arch_context_init(struct arch_context *, void *stack_low, size_t stack_bytes,
  *                          void (*entry)(void *arg), void *arg)
@@ -74,5 +79,12 @@ struct wordptr {
 
 #include "atomic.h"
 #include "switch.h"
+
+#ifndef shared_new
+#define shared_new(address, bytes)   ((void)0)
+#define shared_write(address, bytes) ((void)0)
+#define shared_read(address, bytes)  ((void)0)
+#define shared_gone(address, bytes)  ((void)0)
+#endif
 
 #endif

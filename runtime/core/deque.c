@@ -114,6 +114,7 @@ static bool ring_put(struct worker *w, struct skua_job *job, bool must)
                 bottom = load_relaxed_u64(&ring->bottom); /* relaxed: as above */
         }
         job->owner_ = job->next_->owner_;
+        shared_write(&job->owner_, sizeof job->owner_);
         /* relaxed, both: published with the slot. */
         store_relaxed_u64(job_state(job), JOB_PENDING);
         store_relaxed_u32(job_thief(job), w->index); /* nobody yet */
@@ -285,6 +286,7 @@ static void await_done(struct worker *w, struct skua_job *job)
         struct waiter waiter = {.stack = w->isolated ? NULL : w->stack};
         uint64_t pending = JOB_PENDING;
 
+        waiter_begin(&waiter);
         if (w->isolated ? spin_for_done(job, w->runtime->spin_ns)
                         : !worker_has_work(w) && spin_for_done(job, JOIN_SPIN_NS))
                 return;
@@ -300,11 +302,12 @@ static void await_done(struct worker *w, struct skua_job *job)
          */
         if (!waiter.stack) {
                 waiter_sleep(&waiter, 0);
-                return;
+        } else {
+                /* relaxed: a hint whom to rob while we wait. */
+                w->prefer = load_relaxed_u32(job_thief(job));
+                suspend(w);
         }
-        /* relaxed: a hint whom to rob while we wait. */
-        w->prefer = load_relaxed_u32(job_thief(job));
-        suspend(w);
+        waiter_end(&waiter);
 }
 
 /* The thief's last access to the fork is the exchange. */

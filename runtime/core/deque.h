@@ -19,10 +19,11 @@
 #define CORE_DEQUE_H
 
 #include "core/job.h"
+#include "core/sizes.h"
 
 struct worker;
 
-enum { RING_SLOTS = 1024 };
+enum { RING_SLOTS = SIZE_RING };
 
 struct ring {
         _Alignas(ARCH_APART) struct word64 top; /* thieves, by CAS; the owner past dead entries */

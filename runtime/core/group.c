@@ -103,6 +103,14 @@ void group_hold(struct skua_group *group, uint64_t count)
                 group_release(group->parent_, 1, 0);
 }
 
+/* A mark: the lists belong to the caller, who has LOCKED. */
+static void list_changed(struct skua_group *group)
+{
+        (void)group;
+        shared_write(&group->waiters_, sizeof group->waiters_);
+        shared_write(&group->after_, sizeof group->after_);
+}
+
 /* Tells everybody that the group has become empty. The caller has LOCKED. */
 static void finish(struct skua_group *group, int result)
 {
@@ -110,13 +118,16 @@ static void finish(struct skua_group *group, int result)
         struct skua_job *after = group->after_;
         struct skua *rt = group->after_rt_;
 
+        list_changed(group);
         group->waiters_ = NULL;
         group->after_ = NULL;
         /* [GR2] release pairs with lock(): the lists. The last touch of the group. */
         fetch_and_acq_rel_u64(group_word(group), ~GROUP_LOCKED);
         for (; waiter; waiter = next) {
+                shared_read(&waiter->next, sizeof waiter->next);
                 next = waiter->next;
                 waiter->result = result;
+                shared_write(&waiter->result, sizeof waiter->result);
                 waiter_wake(waiter);
         }
         if (after)
@@ -131,6 +142,7 @@ void group_release(struct skua_group *group, uint64_t count, int error)
         uint64_t old = load_relaxed_u64(word), new;
         int result = 0;
 
+        shared_read(&group->parent_, sizeof group->parent_);
         if (!count)
                 return;
         do {
@@ -222,6 +234,8 @@ static bool enlist(struct skua_group *group, struct waiter *waiter)
                         continue;
                 }
                 waiter->next = group->waiters_;
+                shared_write(&waiter->next, sizeof waiter->next);
+                list_changed(group);
                 group->waiters_ = waiter;
                 unlock(group, GROUP_WAITED);
                 return true;
@@ -235,6 +249,7 @@ static bool delist(struct skua_group *group, struct waiter *waiter)
         bool listed;
 
         lock(group);
+        list_changed(group);
         for (link = (struct waiter **)(void *)&group->waiters_; *link && *link != waiter;
              link = &(*link)->next)
                 ;
@@ -254,6 +269,7 @@ static int wait_until(struct skua_group *group, int64_t now, int64_t deadline)
         struct waiter waiter = {0};
         int64_t spin_end = now + GROUP_SPIN_NS;
 
+        waiter_begin(&waiter);
         while (now < spin_end) {
                 spin_hint();
                 if (take_result(group, &waiter.result))
@@ -267,7 +283,7 @@ static int wait_until(struct skua_group *group, int64_t now, int64_t deadline)
         if (!waiter_sleep(&waiter, deadline) && delist(group, &waiter))
                 return -ETIMEDOUT;
         waiter_sleep(&waiter, 0);
-        return waiter.result;
+        return waiter_end(&waiter);
 }
 
 int group_wait_any(struct skua_group *group)
@@ -312,9 +328,10 @@ SKUA_API int skua_await_group(struct skua_worker *self, struct skua_group *g)
                 return -EOWNERDEAD;
         if (w->isolated)
                 return -EDEADLK;
+        waiter_begin(&waiter);
         if (enlist(g, &waiter))
                 suspend(w);
-        return waiter.result;
+        return waiter_end(&waiter);
 }
 
 SKUA_API void skua_group_hold(struct skua_group *g, unsigned count)
@@ -359,6 +376,7 @@ SKUA_API void skua_group_then(struct skua *rt, struct skua_group *g, struct skua
                         continue;
                 }
                 if (count_of(old)) {
+                        list_changed(g);
                         g->after_ = after;
                         g->after_rt_ = rt;
                         unlock(g, GROUP_AFTER);

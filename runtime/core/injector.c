@@ -48,6 +48,7 @@ static void list_lock(struct injector *injector)
 
 static void list_unlock(struct injector *injector)
 {
+        shared_write(&injector->waiting, sizeof injector->waiting);
         /* [IJ5] pairs with the CAS in list_lock(). */
         store_release_u32(&injector->waiting_lock, 0);
 }
@@ -73,6 +74,7 @@ static void wake_waiting(struct injector *injector)
         injector->waiting = NULL;
         list_unlock(injector);
         for (; waiting; waiting = next) {
+                shared_read(&waiting->next, sizeof waiting->next);
                 next = waiting->next;
                 waiter_wake(waiting);
         }
@@ -159,6 +161,7 @@ size_t injector_take(struct injector *injector, struct queue *to, size_t most)
         /* [IJ6] acquire pairs with the release below: the consumer's side. */
         if (!cas_acquire_u32(&injector->turn, &free, 1))
                 return 0;
+        shared_write(&injector->head, sizeof injector->head);
         while (count < most && (job = pop(injector)))
                 queue_lay(to, count++, job);
         /* relaxed: for the figures; one writer at a time. */
@@ -195,6 +198,7 @@ bool injector_register(struct injector *injector, struct waiter *waiter)
 
         list_lock(injector);
         waiter->next = injector->waiting;
+        shared_write(&waiter->next, sizeof waiter->next);
         injector->waiting = waiter;
         list_unlock(injector);
         /* [IJ3] as in injector_look(); and the count in what was found is the second look. */

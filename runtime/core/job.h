@@ -53,6 +53,24 @@ static inline struct word32 *job_thief(struct skua_job *job)
         return (struct word32 *)(void *)&job->thief_;
 }
 
+/* Marks of its life, for who checks: it is about to be found by others; it has been woken, or found
+ * by nobody. */
+static inline void waiter_begin(struct waiter *waiter)
+{
+        (void)waiter;
+        shared_new(waiter, sizeof *waiter);
+        shared_write(&waiter->stack, sizeof waiter->stack);
+}
+
+static inline int waiter_end(struct waiter *waiter)
+{
+        int result = waiter->result;
+
+        shared_read(&waiter->result, sizeof waiter->result);
+        shared_gone(waiter, sizeof *waiter);
+        return result;
+}
+
 /* Wakes whoever `waiter` stands for. The caller's last touch of it. */
 void waiter_wake(struct waiter *waiter);
 

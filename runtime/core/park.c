@@ -191,7 +191,8 @@ void park(struct worker *w)
 {
         enter_idle(w);
         hunger(w->runtime);
-        if (anything_visible(w) && claim(w->runtime, w->index))
+        /* Own stacks too: the last look at the injector may have woken one by the room it left. */
+        if ((w->ready || anything_visible(w)) && claim(w->runtime, w->index))
                 return;
         sleep_until_notified(w);
 }

@@ -18,8 +18,9 @@
 #define CORE_QUEUE_H
 
 #include "core/job.h"
+#include "core/sizes.h"
 
-enum { QUEUE_SLOTS = 1024, BATCH_SLOTS = 128 };
+enum { QUEUE_SLOTS = SIZE_QUEUE, BATCH_SLOTS = SIZE_BATCH };
 
 struct queue {
         _Alignas(ARCH_APART) struct word64 top;    /* thieves: index of the oldest */

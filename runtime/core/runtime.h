@@ -15,7 +15,7 @@
 #include "place/placement.h"
 #include "skua.h"
 
-enum { RUNTIME_WORKERS_MAX = 4096, RUNTIME_CPUS = 8192, RUNTIME_NODES = 1024 };
+enum { RUNTIME_WORKERS_MAX = 4096, RUNTIME_CPUS = SIZE_CPUS, RUNTIME_NODES = SIZE_NODES };
 
 struct slot;
 

@@ -36,6 +36,7 @@ void scope_enter(struct skua_worker *self, struct scope_frame *frame)
 {
         struct worker *w = worker_of(self);
 
+        shared_new(frame, sizeof *frame);
         frame->outer = w->scope;
         frame->scope.group = w->scope->group;
         /* relaxed: nobody else knows it yet. */

@@ -54,6 +54,7 @@ static void mark(struct skua_job *job, struct skua_group *group)
         job->flags_ = JOB_QUEUED;
 #endif
         job->owner_ = group;
+        shared_write(&job->owner_, sizeof job->owner_);
 }
 
 /* The job was last used by a worker: its line comes while we wait for the door's. */
@@ -364,6 +365,7 @@ SKUA_API int skua_await_submit(struct skua_worker *self, struct skua_job *job,
 
         if (result || order.worker)
                 return result ? result : submit_one(&order);
+        waiter_begin(&waiter);
         if (order.node_index < 0)
                 order.node_index = (int)w->node_index;
         injector = &w->runtime->nodes[order.node_index].injectors[INJECTOR_NORMAL];

@@ -13,7 +13,8 @@
 #include "wait/stack.h"
 #include "wait/suspend.h"
 
-enum { FAIR_TURNS = 61, FAIR_SOURCES = 4, BATCH_MOST = 64, REMOTE_MOST = 64 };
+enum { FAIR_TURNS = SIZE_TURNS, FAIR_SOURCES = 4 };
+enum { BATCH_MOST = SIZE_BATCH_MOST, REMOTE_MOST = 64 };
 enum { BATCH_SMALL = 16, PAUSES_MOST = 31 };
 /* Spinning pays after sleeps shorter than so many spins; else a share of it must do. */
 enum { SPIN_PAYS = 5, SPIN_SHARE = 8, SPIN_PAUSES = 8 };
@@ -63,6 +64,7 @@ static void end_in_group(struct worker *w, struct scope *scope)
 /* Calls the job's function; afterwards the job may be gone. */
 static void enter(struct worker *w, struct skua_job *job, struct scope *scope)
 {
+        shared_read(&job->run_, sizeof job->run_);
         w->scope = w->stack->base.owner_ = scope;
         w->running = job->run_;
 #ifdef SKUA_DEBUG
@@ -83,12 +85,15 @@ static void run_job(struct worker *w, struct skua_job *job)
 {
         struct scope scope = {.group = job->owner_};
 
+        shared_new(&scope, sizeof scope);
+        shared_read(&job->owner_, sizeof job->owner_);
         if (w->due_group != scope.group)
                 worker_flush(w);
         count_add(scope_cancelled(w->runtime, &scope) ? &w->count.cancelled : &w->count.run, 1);
         enter(w, job, &scope);
         if (scope.group)
                 end_in_group(w, &scope);
+        shared_gone(&scope, sizeof scope);
 }
 
 static void run_fork(struct worker *w, struct skua_job *job)
@@ -96,6 +101,7 @@ static void run_fork(struct worker *w, struct skua_job *job)
         worker_flush(w);
         /* relaxed: a hint for the joiner, which waits for `done` in any case. */
         store_relaxed_u32(job_thief(job), w->index);
+        shared_read(&job->owner_, sizeof job->owner_);
         enter(w, job, job->owner_);
         fork_done(job);
 }
@@ -118,6 +124,7 @@ static void mail_take(struct worker *w)
         struct skua_job *first = NULL, **end = NULL;
 
         for (; job; job = next) {
+                shared_read(&job->next_, sizeof job->next_);
                 next = job->next_;
                 if (!first)
                         end = &job->next_;
@@ -147,6 +154,7 @@ void worker_send(struct runtime *rt, unsigned index, struct skua_job *job)
 
         do {
                 job->next_ = old;
+                shared_write(&job->next_, sizeof job->next_);
                 /* [GT1] release pairs with the exchange in mail_take(). Bound: lock-free. */
         } while (!cas_acq_rel_ptr(jobs, &old, job));
         /* [PK1] pairs with the parker's second look at its gate. */

@@ -29,6 +29,7 @@ void ready_take(struct worker *w)
         struct stack *first = NULL, **end = NULL;
 
         for (; stack; stack = next) {
+                shared_read(&stack->next, sizeof stack->next);
                 next = stack->next;
                 if (!first)
                         end = &stack->next;
@@ -167,6 +168,7 @@ static void wake_stack(struct stack *stack)
         old = load_relaxed_ptr(stacks); /* relaxed: the CAS checks it */
         do {
                 stack->next = old;
+                shared_write(&stack->next, sizeof stack->next);
                 /* [GT2] release pairs with the exchange in ready_take(). Bound: lock-free. From
                  * here on the runtime may end: only memory of its slot is touched. */
         } while (!cas_acq_rel_ptr(stacks, &old, stack));
@@ -177,6 +179,7 @@ static void wake_stack(struct stack *stack)
 
 void waiter_wake(struct waiter *waiter)
 {
+        shared_read(&waiter->stack, sizeof waiter->stack);
         if (waiter->stack)
                 wake_stack(waiter->stack);
         /* [WT1] release pairs with the acquires in waiter_sleep(): the result before the wake-up.
