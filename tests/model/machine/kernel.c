@@ -45,6 +45,12 @@ int kernel_guard(void *low, size_t guard_bytes, size_t bytes)
         return 0;
 }
 
+void kernel_discard(void *low, size_t bytes)
+{
+        (void)low;
+        (void)bytes;
+}
+
 int kernel_thread_start(struct kernel_thread *thread, void (*entry)(void *arg), void *arg)
 {
         thread->entry = entry;
