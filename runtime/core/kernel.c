@@ -14,9 +14,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Room for thread start, the alternate signal stack (see wait/guard.c) and thread-local data;
- * jobs run on stacks of their own. */
-#define THREAD_STACK_BYTES (256u * 1024u)
+/* Room for thread start, the alternate signal stack (see wait/guard.c) and thread-local data, of
+ * which a large program or a sanitizer has much; touched lazily. Jobs run on other stacks. */
+#define THREAD_STACK_BYTES (2048u * 1024u)
 #define THREAD_GUARD_BYTES (64u * 1024u)
 
 int64_t kernel_now_ns(void)
