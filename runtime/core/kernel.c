@@ -21,7 +21,7 @@
 
 int64_t kernel_now_ns(void)
 {
-        struct timespec now;
+        struct timespec now = {0, 0};
 
         clock_gettime(CLOCK_MONOTONIC, &now);
         return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;

@@ -262,6 +262,8 @@ SKUA_API int skua_start(struct skua **rt, const struct skua_options *options)
         if (!rt)
                 return -EINVAL;
         result = settings_read(&settings, options);
+        if (!result && !kernel_now_ns())
+                result = -ENOSYS;
         if (!result)
                 result = guard_install();
         return result ? result : start(rt, &settings);
