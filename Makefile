@@ -6,6 +6,7 @@
 ## make run           sums a real tree in parallel and checks the result (DIR=/usr/lib)
 ## make test          builds and runs the tests (T=core/deque: only those, V=1: each check)
 ## make bench         runs the benchmarks (T=fork: only that); figures also in build/bench.jsonl
+## make soak          everything at once, for SECONDS=60 (TAP_SEED replays what was decided)
 ## make instructions  counts instructions per operation, as a test does (UPDATE=1: new figures)
 ## make scoreboard    asks other runtimes the same (QUICK=1: less); make peers: only builds them
 ## make install       PREFIX=/usr/local, LIBDIR=PREFIX/lib, DESTDIR=
@@ -31,7 +32,8 @@ MAKEFLAGS += --no-builtin-rules
 
 # What a goal needs on this machine is installed before anything else is looked at.
 goals := $(or $(MAKECMDGOALS),all)
-need  := $(filter run test bench,$(goals)) $(if $(filter check,$(goals)),test check) \
+need  := $(filter run test bench,$(goals)) $(if $(filter soak,$(goals)),build) \
+         $(if $(filter check,$(goals)),test check) \
          $(if $(filter instructions,$(goals)),test) \
          $(if $(filter check-%,$(goals)),check) $(if $(filter test-aarch64,$(goals)),aarch64) \
          $(if $(filter peers scoreboard,$(goals)),peers)
@@ -113,7 +115,7 @@ examples := $(foreach e,$(example_dirs),$(B)/examples/$(notdir $(e)))
 
 .SILENT: $(B)/flags $(B)/man/stamp $(B)/stage/stamp
 .PHONY: all run test bench install uninstall check check-headers check-order check-style clean \
-        test-aarch64 help examples tests instructions model mutants FORCE
+        test-aarch64 help examples tests instructions model mutants soak FORCE
 
 all: $(B)/libskua.a $(B)/libskua.so $(tools)
 
@@ -266,6 +268,12 @@ test: tests $(if $(EMULATOR),,all examples $(counter))
 	@BUILD='$(B)' EMULATOR='$(EMULATOR)' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' SAN='$(SAN)' \
 		prove --timer $(if $(V),-v) \
 		--exec 'timeout -k 10 $(TIMEOUT) $(EMULATOR)' $(call chosen,$(programs) $(scripts))
+
+# One program, for as long as one likes; `make test` runs it for two seconds.
+SECONDS ?= 60
+soaker  := $(B)/tests/stress/soak
+soak: $(soaker)
+	@SOAK_SECONDS='$(SECONDS)' $(EMULATOR) $(soaker)
 
 aarch64 := $(MAKE) --no-print-directory ARCH=aarch64 CROSS_COMPILE=aarch64-linux-gnu- SAN= DEBUG= \
            CC=aarch64-linux-gnu-gcc CXX=aarch64-linux-gnu-g++ SYSROOT=build/sysroot-aarch64

@@ -101,7 +101,8 @@ struct skua_options {
  * thread; blocks until the threads exist; allocates.
  * Errors: -EINVAL (NULL, unknown flags, absurd sizes, SKUA_PIN with SKUA_NO_PIN, no usable CPU in
  * cpus), -EOPNOTSUPP, -ENOMEM, -EAGAIN (no threads left), -EMFILE or -ENFILE (the machine cannot be
- * read), the error of opening $SKUA_SYSROOT; nothing is left behind. */
+ * read), -ENOSYS (nor can the clock), the error of opening $SKUA_SYSROOT; nothing is left behind.
+ */
 SKUA_API int skua_start(struct skua **rt, const struct skua_options *options);
 
 /* Shuts the door: from now on submissions from outside get -ESHUTDOWN, those that wait for room

@@ -5,6 +5,7 @@
 #include "core/kernel.h"
 
 #include <errno.h>
+#include <link.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,14 +15,14 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Room for thread start, the alternate signal stack (see wait/guard.c) and thread-local data, of
- * which a large program or a sanitizer has much; touched lazily. Jobs run on other stacks. */
-#define THREAD_STACK_BYTES (2048u * 1024u)
+/* Room for thread start and the alternate signal stack (see wait/guard.c), beside what the
+ * program's thread-local variables take; jobs run on stacks of their own. */
+#define THREAD_STACK_BYTES (256u * 1024u)
 #define THREAD_GUARD_BYTES (64u * 1024u)
 
 int64_t kernel_now_ns(void)
 {
-        struct timespec now;
+        struct timespec now = {0, 0};
 
         clock_gettime(CLOCK_MONOTONIC, &now);
         return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
@@ -87,13 +88,37 @@ static void *thread_main(void *arg)
         return NULL;
 }
 
+static size_t thread_stack_bytes;
+
+static int add_thread_local(struct dl_phdr_info *info, size_t info_bytes, void *sum)
+{
+        (void)info_bytes;
+        for (unsigned i = 0; i < info->dlpi_phnum; i++)
+                if (info->dlpi_phdr[i].p_type == PT_TLS)
+                        *(size_t *)sum += info->dlpi_phdr[i].p_memsz + info->dlpi_phdr[i].p_align;
+        return 0;
+}
+
+/* libc lays them at the end of the stack, whatever its size, and refuses one that is too small. */
+static void measure_thread_stack(void)
+{
+        size_t local_bytes = 0;
+
+        dl_iterate_phdr(add_thread_local, &local_bytes);
+        thread_stack_bytes = THREAD_STACK_BYTES + ((local_bytes + 4095) & ~(size_t)4095);
+}
+
 /* Not one of libc's: those lose their pages at every thread's end. */
 static char *thread_stack(void)
 {
-        size_t bytes = THREAD_GUARD_BYTES + THREAD_STACK_BYTES;
-        char *low = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+        static pthread_once_t once = PTHREAD_ONCE_INIT;
+        size_t bytes;
+        char *low;
 
+        pthread_once(&once, measure_thread_stack);
+        bytes = THREAD_GUARD_BYTES + thread_stack_bytes;
+        low = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
         if (low == MAP_FAILED)
                 return NULL;
         if (kernel_guard(low, THREAD_GUARD_BYTES, bytes)) {
@@ -120,7 +145,7 @@ int kernel_thread_start(struct kernel_thread *thread, void (*entry)(void *arg), 
         result = pthread_attr_init(&attributes);
         if (result)
                 return -result;
-        pthread_attr_setstack(&attributes, thread->stack + THREAD_GUARD_BYTES, THREAD_STACK_BYTES);
+        pthread_attr_setstack(&attributes, thread->stack + THREAD_GUARD_BYTES, thread_stack_bytes);
         /* The mask is inherited, so it is set here: the thread never runs with another one. */
         pthread_sigmask(SIG_SETMASK, &all, &before);
         result = pthread_create(&thread->id, &attributes, thread_main, thread);

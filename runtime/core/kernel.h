@@ -12,7 +12,7 @@
 
 #include "arch.h"
 
-int64_t kernel_now_ns(void);
+int64_t kernel_now_ns(void); /* 0: the clock cannot be read */
 
 /* Sleeps while *word is `expected`, until `deadline_ns` (0: for ever). Returns 0 after a wake-up,
  * -EAGAIN when the word differed, -EINTR, -ETIMEDOUT. Callers look again whatever it says. */

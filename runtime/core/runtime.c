@@ -262,6 +262,8 @@ SKUA_API int skua_start(struct skua **rt, const struct skua_options *options)
         if (!rt)
                 return -EINVAL;
         result = settings_read(&settings, options);
+        if (!result && !kernel_now_ns())
+                result = -ENOSYS;
         if (!result)
                 result = guard_install();
         return result ? result : start(rt, &settings);
@@ -355,6 +357,28 @@ static bool seal(struct runtime *rt)
         return cas_acq_rel_u64(&rt->door, &door, door + DOOR_GENERATION_ONE);
 }
 
+/* Where a start has failed some workers have no thread: what was sent to one of them is run by any
+ * that has. */
+static void forward_mail(struct runtime *rt)
+{
+        /* relaxed: constant by now. */
+        for (unsigned i = load_relaxed_u32(&rt->thread_count); i < rt->worker_count; i++) {
+                unsigned node = rt->workers[i]->node_index;
+                struct injector *injector = &rt->nodes[node].injectors[INJECTOR_NORMAL];
+                /* [GT1] acquire pairs with the CAS in worker_send(): the job before its pointer. */
+                struct skua_job *job = exchange_acq_rel_ptr(&rt->gates[i].jobs, NULL), *next;
+
+                for (; job; job = next) {
+                        next = job->next_;
+                        injector_enter_inside(injector, 1);
+                        injector_link(injector, job, job);
+                        /* [PK1] pairs with [PK2]: the injector's count comes before our look. */
+                        fence_seq_cst_after_rmw();
+                        park_publish(rt, node);
+                }
+        }
+}
+
 /* Until the drain has ended (true) or the deadline has passed (0: none). */
 static bool drain(struct runtime *rt, int64_t deadline_ns)
 {
@@ -363,6 +387,7 @@ static bool drain(struct runtime *rt, int64_t deadline_ns)
                  * sleep. */
                 uint32_t event = load_acquire_u32(&rt->drain_event);
 
+                forward_mail(rt);
                 /* [ST1] pairs with the fences of those who change something. */
                 fence_seq_cst();
                 if (drained(rt) && seal(rt))

@@ -115,7 +115,8 @@ static bool is_fresh(const struct timespec *now)
 static int read_this_machine(struct topology *out, struct tree *t, struct cpulist *usable,
                              const struct cpulist *certain)
 {
-        struct timespec now;
+        struct timespec now = {0,
+                               0}; /* if the clock fails: what is kept serves, and not for long */
         int error = 0;
 
         clock_gettime(CLOCK_MONOTONIC, &now);

@@ -8,7 +8,7 @@
 
 #include "core/crew.h"
 
-enum { CHECKS = 35, WORKERS = 5 };
+enum { CHECKS = 36, WORKERS = 5 };
 
 /* ------------------------------------------------------------------ callbacks */
 
@@ -298,6 +298,31 @@ static void check_quiet(void)
         tap_is(atomic_load(&messages), 0, "nothing is said when all is well");
 }
 
+/* ------------------------------------------------------------------ thread-local variables */
+
+/* More than the stack of a worker's thread would have room for. */
+static _Thread_local char large[1 << 20];
+
+static void touch_large(struct skua_worker *self, void *arg)
+{
+        unsigned zeros = 0;
+
+        (void)self;
+        for (size_t i = 0; i < sizeof large; i += 4096)
+                zeros += large[i]++ == 0;
+        *(unsigned *)arg = zeros;
+}
+
+static void check_local(void)
+{
+        struct skua *rt = rig_start(2, NULL);
+        unsigned zeros = 0;
+
+        skua_run(rt, touch_large, &zeros);
+        rig_stop(rt);
+        tap_is(zeros, sizeof large / 4096, "a megabyte of thread-local variables");
+}
+
 int main(void)
 {
         tap_plan(CHECKS, 60);
@@ -310,5 +335,6 @@ int main(void)
         check_cpus(SKUA_PIN, true);
         check_cpus(SKUA_NO_PIN, false);
         check_quiet();
+        check_local();
         return tap_done();
 }
