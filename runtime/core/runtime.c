@@ -46,7 +46,11 @@ int runtime_accept(struct runtime *rt, uint64_t generation, bool outside)
 {
         /* [AC1] acq_rel pairs with close and stop, as for an injector's door. */
         uint64_t door = fetch_add_acq_rel_u64(&rt->door, 1);
+        struct worker *self = worker_self();
 
+        /* While a job calls, its runtime has not ended, whatever seal() tries at the moment. */
+        if (self && self->runtime == rt)
+                return 0;
         if (door / DOOR_GENERATION_ONE == generation && !(outside && door & DOOR_CLOSED))
                 return 0;
         runtime_unaccept(rt);
@@ -347,14 +351,21 @@ static bool drained(struct runtime *rt)
         return load_relaxed_u64(&rt->summary) == summary; /* relaxed: [ST4] */
 }
 
-/* The last step of a drain: from here on nothing is accepted. False: something has been meanwhile.
- */
+/* The last step of a drain: from here on nothing is accepted. False: something has been since the
+ * look, and perhaps it has been pushed and its acceptance given back already, so that the door is
+ * as it was: hence a second look behind the closed door. */
 static bool seal(struct runtime *rt)
 {
         uint64_t door = rt->generation * DOOR_GENERATION_ONE | DOOR_CLOSED;
 
-        /* [AC1] pairs with the RMWs in runtime_accept(). */
-        return cas_acq_rel_u64(&rt->door, &door, door + DOOR_GENERATION_ONE);
+        /* [AC1] pairs with the RMWs in runtime_accept(); acquire: with that in runtime_unaccept(),
+         * so that the second look sees what was pushed before it. */
+        if (!cas_acq_rel_u64(&rt->door, &door, door + DOOR_GENERATION_ONE))
+                return false;
+        if (drained(rt))
+                return true;
+        fetch_add_acq_rel_u64(&rt->door, -DOOR_GENERATION_ONE); /* [AC1] as above */
+        return false;
 }
 
 /* Where a start has failed some workers have no thread: what was sent to one of them is run by any

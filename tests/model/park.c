@@ -13,7 +13,8 @@
 enum { TASKS = 4 };
 
 static struct task tasks[TASKS];
-static struct word32 ran;
+static struct word32 ran, met;
+static bool meeting;
 static unsigned wanted;
 
 static struct injector *injector(void)
@@ -25,7 +26,9 @@ static void prepare(unsigned workers, unsigned jobs)
 {
         stand_begin(workers, 0);
         shared_new(&ran, sizeof ran);
-        ran.value_ = 0;
+        shared_new(&met, sizeof met);
+        ran.value_ = met.value_ = 0;
+        meeting = false;
         wanted = jobs;
         model_name(&ran, sizeof ran, "ran");
         model_name(tasks, sizeof tasks, "tasks");
@@ -48,11 +51,22 @@ static struct skua_job *find(struct worker *w)
         return NULL;
 }
 
+/* Jobs that go on only when both have begun: while one is run, the other must not lie there with
+ * everybody else asleep. */
+static void meet(void)
+{
+        fetch_add_acq_rel_u32(&met, 1);
+        while (load_relaxed_u32(&met) < 2)
+                spin_hint();
+}
+
 /* The last one tells all to go home. */
 static void run(struct worker *w, struct skua_job *job)
 {
         struct runtime *rt = w->runtime;
 
+        if (meeting)
+                meet();
         task_ran(task_of(job));
         if (fetch_add_acq_rel_u32(&ran, 1) + 1 < wanted)
                 return;
@@ -167,6 +181,27 @@ static void after_group(void)
         task_init(&tasks[0], task_run);
         set = start_thread(worker, 0) | start_thread(releaser, 0);
         skua_group_then(stand_->handle, &group, &tasks[0].job);
+        finish(set);
+}
+
+static void meet_two(void)
+{
+        unsigned set;
+
+        prepare(2, 2);
+        meeting = true;
+        set = start_thread(worker, 0) | start_thread(worker, 1) | start_thread(publisher, 0) |
+              start_thread(publisher, 1);
+        finish(set);
+}
+
+static void meet_array(void)
+{
+        unsigned set;
+
+        prepare(2, 2);
+        meeting = true;
+        set = start_thread(worker, 0) | start_thread(worker, 1) | start_thread(array_publisher, 0);
         finish(set);
 }
 
@@ -370,6 +405,8 @@ static const struct model_scenario scenarios[] = {
         {.name = "park: two workers, one publisher", .run = two_one},
         {.name = "park: two workers, two publishers", .run = two_two},
         {.name = "park: an array", .run = array},
+        {.name = "park: jobs that meet", .run = meet_two},
+        {.name = "park: an array of jobs that meet", .run = meet_array},
         {.name = "park: a job after a group", .run = after_group},
         {.name = "park: a spawn", .run = spawn_one},
         {.name = "park: a fork", .run = fork_one},

@@ -455,6 +455,61 @@ static void await_thread(void)
         model_threads_join(set);
 }
 
+/* The same while the runtime is stopped: a drain waits for what is suspended. */
+static void await_run(struct skua_worker *self, struct skua_job *job)
+{
+        await_in(self, NULL);
+        task_run(self, job);
+}
+
+static void await_submitter(void *arg)
+{
+        (void)arg;
+        task_init(&tasks[0], await_run);
+        results[0] = skua_submit(rt, &tasks[0].job);
+}
+
+static void await_stop(void)
+{
+        unsigned set;
+
+        begin(2, 1, 0);
+        skua_group_hold(&group, 1);
+        set = start_submitter(release_thread, 0) | start_submitter(await_submitter, 0);
+        stop(SKUA_DRAIN);
+        model_threads_join(set);
+        check_tasks(1);
+}
+
+/* A job after a group that is empty, when the runtime may have ended: it runs there or never. */
+static struct skua *meant;
+
+static void meant_run(struct skua_worker *self, struct skua_job *job)
+{
+        model_check(skua_runtime(self) == meant, "a job of another runtime");
+        task_run(self, job);
+}
+
+static void late_then_thread(void *arg)
+{
+        (void)arg;
+        task_init(&tasks[0], meant_run);
+        skua_group_then(meant, &group, &tasks[0].job);
+}
+
+static void late_then(void)
+{
+        unsigned set;
+
+        begin(1, 1, 0);
+        meant = rt;
+        set = start_submitter(late_then_thread, 0);
+        stop(SKUA_DRAIN);
+        start(1, 0);
+        stop(SKUA_DRAIN);
+        model_threads_join(set);
+}
+
 /* Jobs that wait for room, as their stacks. */
 static void await_submit_in(struct skua_worker *self, void *arg)
 {
@@ -555,6 +610,8 @@ static const struct model_scenario scenarios[] = {
         {.name = "whole: a job for a node that meets its submitter", .run = meet_node},
         {.name = "whole: forks that meet while their owner waits", .run = meet_forks},
         {.name = "whole: a job that waits for a thread", .run = await_thread},
+        {.name = "whole: a job that waits for a thread, against stop", .run = await_stop},
+        {.name = "whole: a late job after a group, and the next runtime", .run = late_then},
         {.name = "whole: a job that waits for room", .run = await_submit},
         {.name = "whole: targeted jobs against stop", .run = targets},
         {.name = "whole: a job after a group, against stop", .run = then},
