@@ -6,7 +6,7 @@
 
 #include <signal.h>
 
-enum { CHECKS = 38 };
+enum { CHECKS = 50 };
 
 /* ------------------------------------------------------------------ with a runtime */
 
@@ -70,6 +70,74 @@ static void count_phase(struct skua_worker *self, struct skua_job *job)
 }
 
 /* Jobs of a group, again and again with the same memory; in each phase `after` comes once. */
+#ifndef SKUA_DEBUG
+
+/* Two jobs after one group, which a debug build would not have: the second one waits its turn. */
+struct second {
+        struct skua *rt;
+        struct work after;
+        struct tally asked;
+};
+
+static void *then_second(void *arg)
+{
+        struct second *second = arg;
+
+        tally_add(&second->asked, 1);
+        skua_group_then(second->rt, second->after.group, &second->after.job);
+        return NULL;
+}
+
+static void check_second(struct skua *rt)
+{
+        struct tally tally = {0};
+        struct skua_group g;
+        struct work first = {.group = &g, .tally = &tally, .result = 1};
+        struct second second = {.rt = rt, .after = first};
+        pthread_t thread;
+
+        skua_group_init(&g);
+        skua_job_init(&first.job, read_error);
+        skua_job_init(&second.after.job, read_error);
+        skua_group_hold(&g, 1);
+        skua_group_then(rt, &g, &first.job);
+        thread = go(then_second, &second);
+        tally_wait(&second.asked, 1);
+        for (unsigned i = 0; i < 100; i++)
+                sched_yield(); /* it may have got as far as to wait */
+        tap_is(tally_read(&tally), 0, "two jobs after a group that is not empty");
+        skua_group_release(&g, 0);
+        join(thread);
+        tally_wait(&tally, 2);
+        tap_ok(!first.result && !second.after.result, "both are run when it is");
+}
+
+#else
+
+static void check_second(struct skua *rt)
+{
+        (void)rt;
+        tap_skip(2, "a debug build aborts at the second one");
+}
+
+#endif
+
+static void fail_much(struct skua_worker *self, void *arg)
+{
+        skua_fail(self, *(int *)arg);
+        skua_fail(self, -EIO);
+}
+
+static void check_errors(struct skua *rt)
+{
+        int errors[] = {-100000, 100000, -32768, 0};
+
+        tap_is(skua_run(rt, fail_much, &errors[0]), -EINVAL, "an error that is no errno");
+        tap_is(skua_run(rt, fail_much, &errors[1]), -EINVAL, "nor is this");
+        tap_is(skua_run(rt, fail_much, &errors[2]), -32768, "the least that fits");
+        tap_is(skua_run(rt, fail_much, &errors[3]), -EIO, "none: the next one counts");
+}
+
 static void check_phases(struct skua *rt)
 {
         enum { EACH = 8 };
@@ -278,6 +346,8 @@ int main(void)
                 struct skua *rt = rig_start(workers, NULL);
 
                 check_then(rt);
+                check_second(rt);
+                check_errors(rt);
                 check_phases(rt);
                 check_await_and_wait(rt);
                 check_cancel_jobs(rt);

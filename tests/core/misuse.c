@@ -8,7 +8,7 @@
 
 #include "core/crew.h"
 
-enum { CHECKS = 12 };
+enum { CHECKS = 16 };
 
 /* ------------------------------------------------------------------ the cases */
 
@@ -33,6 +33,29 @@ void forks_and_returns(struct skua_worker *self, struct skua_job *job)
 
         (void)job;
         skua_fork(self, &forked, fork_body);
+}
+
+/* Not found by name. */
+static void ends_it_namelessly(struct skua_worker *self, struct skua_job *job)
+{
+        ends_its_thread(self, job);
+}
+
+/* What skua_join() calls in a debug build. */
+__attribute__((noinline)) void joins_the_older(struct skua_worker *self, struct skua_job *job);
+
+void joins_the_older(struct skua_worker *self, struct skua_job *job)
+{
+        static struct skua_job older, younger;
+
+        (void)job;
+        skua_fork(self, &older, fork_body);
+        skua_fork(self, &younger, fork_body);
+        if (!skua_join_checked_(self, &younger) || !skua_join_checked_(self, &older))
+                return;
+        skua_fork(self, &older, fork_body);
+        skua_fork(self, &younger, fork_body);
+        skua_join_checked_(self, &older);
 }
 
 static void run_one(skua_fn *fn)
@@ -87,6 +110,10 @@ static int run_case(const char *name)
         alarm(60);
         if (!strcmp(name, "pthread_exit"))
                 run_one(ends_its_thread);
+        else if (!strcmp(name, "nameless"))
+                run_one(ends_it_namelessly);
+        else if (!strcmp(name, "older"))
+                run_one(joins_the_older);
         else if (!strcmp(name, "unjoined"))
                 run_one(forks_and_returns);
         else if (!strcmp(name, "twice"))
@@ -148,11 +175,13 @@ int main(int argc, char **argv)
                 tap_skip_all("the program cannot start itself anew under emulation");
         tap_plan(CHECKS, 120);
         if (RIG_TSAN) {
-                tap_skip(4, "the thread sanitizer ends itself when a thread does so elsewhere");
+                tap_skip(6, "the thread sanitizer ends itself when a thread does so elsewhere");
         } else {
                 expect_abort("pthread_exit", "pthread_exit", "ends_its_thread");
                 expect_abort("pthread_exit", "worker 0", "job function");
+                expect_abort("nameless", "misuse", "+0x");
         }
+        expect_abort("older", "not the youngest", "joins_the_older");
 #ifdef SKUA_DEBUG
         expect_abort("unjoined", "unjoined", "forks_and_returns");
         expect_abort("twice", "queued already", "skua");
