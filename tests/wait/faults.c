@@ -271,8 +271,11 @@ static void sweeps(enum call call)
 
 static void test_starts(void)
 {
+        unsigned threads = entries("/proc/self/task");
+
         /* What libraries keep for good. */
         rig_stop(rig_start(1, NULL));
+        wrong += !same_threads(threads);
         for (unsigned call = 0; call < CALLS; call++)
                 sweeps((enum call)call);
 }
