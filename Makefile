@@ -291,7 +291,7 @@ test-aarch64:
 # reading of files; the queues by themselves, which test-aarch64 has too and which take longest.
 guests         := x86_64/max aarch64/cortex-a72 aarch64/neoverse-n1
 guests_without := $(patsubst %,place/%,nomemory parsers placement recorded tool topology) \
-                  core/deque core/queue
+                  core/deque core/injector core/queue
 guest_tests    := $(call chosen,$(filter-out $(guests_without),$(tests_c:tests/%.c=%)))
 
 # What a guest needs to boot may be missing: it is then skipped, with the reason.
