@@ -215,6 +215,30 @@ static void two_hold(void)
         shared_gone(&group, sizeof group);
 }
 
+/* A child that is held holds its parent, whoever made it not empty. */
+static void checking_part(void *arg)
+{
+        struct word64 *word = (struct word64 *)(void *)&parent.word_;
+
+        skua_group_hold(&group, 1);
+        model_check(load_relaxed_u64(word) & GROUP_COUNT_MASK, "the parent is empty");
+        part(arg);
+}
+
+static void parent_held(void)
+{
+        unsigned set;
+
+        prepare();
+        skua_group_init_under(&group, &parent);
+        set = start_thread(checking_part, 0) | start_thread(checking_part, 1);
+        model_threads_join(set);
+        model_check(!skua_group_wait(&parent, -1), "wait for the parent");
+        check_parts(2);
+        shared_gone(&parent, sizeof parent);
+        shared_gone(&group, sizeof group);
+}
+
 /* A job after the group: submitted once, when all is done. */
 static void take_after(void)
 {
@@ -244,6 +268,26 @@ static void then(void)
         shared_gone(&group, sizeof group);
         model_threads_join(set);
         model_check(!(stand_->door.value_ & DOOR_COUNT_MASK), "the acceptance is given back");
+}
+
+/* The child may go as soon as its parent is empty, also when a job comes after it. */
+static void then_parent(void)
+{
+        unsigned set;
+
+        prepare();
+        skua_group_init_under(&group, &parent);
+        skua_group_hold(&group, 1);
+        task_init(&task, task_run);
+        skua_group_then(stand_->handle, &group, &task.job);
+        set = start_thread(part, 0);
+        parts[1] = 2;
+        model_check(!skua_group_wait(&parent, -1), "wait for the parent");
+        shared_gone(&group, sizeof group);
+        shared_gone(&parent, sizeof parent);
+        take_after();
+        task_done(&task, 1);
+        model_threads_join(set);
 }
 
 static void then_waiters(void)
@@ -339,6 +383,8 @@ static const struct model_scenario scenarios[] = {
         {.name = "group: hold against the last release", .run = hold_release},
         {.name = "group: child and parent", .run = child},
         {.name = "group: two who hold the child", .run = two_hold},
+        {.name = "group: a held child holds its parent", .run = parent_held},
+        {.name = "group: a job after a child", .run = then_parent},
         {.name = "group: a job after it", .run = then},
         {.name = "group: a job after it, and a waiter", .run = then_waiters},
         {.name = "group: cancel", .run = cancel},
