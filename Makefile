@@ -7,6 +7,7 @@
 ## make test          builds and runs the tests (T=core/deque: only those, V=1: each check)
 ## make bench         runs the benchmarks (T=fork: only that); figures also in build/bench.jsonl
 ## make soak          everything at once, for SECONDS=60 (TAP_SEED replays what was decided)
+## make coverage      how much of runtime/ the tests run, line by line; fails below the bounds
 ## make instructions  counts instructions per operation, as a test does (UPDATE=1: new figures)
 ## make scoreboard    asks other runtimes the same (QUICK=1: less); make peers: only builds them
 ## make install       PREFIX=/usr/local, LIBDIR=PREFIX/lib, DESTDIR=
@@ -22,7 +23,7 @@
 ##
 ## CC=clang  CROSS_COMPILE=aarch64-linux-gnu-  CFLAGS= LDFLAGS= (appended)  V=1 (show commands)
 ## ARCH=x86_64|aarch64|builtin  DEBUG=1 (assertions)  WERROR=1 (warnings are errors)
-## SAN=thread|address|undefined|address,undefined (with ARCH=builtin)
+## SAN=thread|address|undefined|address,undefined (with ARCH=builtin)  COVERAGE=1 (counts lines)
 
 MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
@@ -33,7 +34,7 @@ MAKEFLAGS += --no-builtin-rules
 
 # What a goal needs on this machine is installed before anything else is looked at.
 goals := $(or $(MAKECMDGOALS),all)
-need  := $(filter run test bench,$(goals)) $(if $(filter soak,$(goals)),build) \
+need  := $(filter run test bench coverage,$(goals)) $(if $(filter soak,$(goals)),build) \
          $(if $(filter check,$(goals)),test check) \
          $(if $(filter instructions,$(goals)),test) \
          $(if $(filter check-%,$(goals)),check) $(if $(filter test-aarch64,$(goals)),aarch64) \
@@ -70,11 +71,16 @@ ifeq ($(wildcard arch/$(ARCH)/atomic.h),)
 $(error ARCH=$(ARCH): there is no arch/$(ARCH))
 endif
 
+# A configuration of its own, which the goal implies.
+ifneq ($(filter coverage,$(goals)),)
+COVERAGE := 1
+endif
+
 comma   := ,
 compiler := $(filter-out gcc cc,$(patsubst $(CROSS_COMPILE)%,%,$(notdir $(lastword $(CC)))))
 target  := $(filter-out $(ARCH) $(if $(CROSS_COMPILE),,$(machine)),$(machine))
 config  := $(ARCH)$(target:%=-%)$(compiler:%=-%)$(if $(SAN),-$(subst $(comma),-,$(SAN)))
-B       := build/$(config)$(if $(DEBUG),-debug)
+B       := build/$(config)$(if $(DEBUG),-debug)$(if $(COVERAGE),-coverage)
 
 PREFIX     ?= /usr/local
 LIBDIR     ?= $(PREFIX)/lib
@@ -88,8 +94,10 @@ number  = $(shell awk '$$2 == "SKUA_VERSION_$(1)" { print $$3 }' runtime/skua.h)
 MAJOR   := $(call number,MAJOR)
 VERSION := $(MAJOR).$(call number,MINOR).$(call number,PATCH)
 
-sanitize := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
-flags    := $(if $(DEBUG),-O1 -DSKUA_DEBUG,-O2) -g -pthread -Wall -Wextra \
+# Plain fork(2), as gcov's own forgets what the handlers of a fork have run in the child.
+sanitize := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer) \
+            $(if $(COVERAGE),--coverage -fprofile-update=atomic -fno-builtin-fork -DTAP_COVERAGE)
+flags    := $(if $(DEBUG),-O1 -DSKUA_DEBUG,$(if $(COVERAGE),-O1,-O2)) -g -pthread -Wall -Wextra \
             $(if $(WERROR),-Werror) $(sanitize) $(if $(SYSROOT),-isystem $(SYSROOT)/usr/include)
 includes  = -D_GNU_SOURCE= -Iruntime -Iarch -Iarch/$(A)
 sysroot_L := $(if $(SYSROOT),-L$(SYSROOT)/usr/lib/$(triplet))
@@ -117,7 +125,8 @@ examples := $(foreach e,$(example_dirs),$(B)/examples/$(notdir $(e)))
 
 .SILENT: $(B)/flags $(B)/man/stamp $(B)/stage/stamp
 .PHONY: all run test bench install uninstall check check-headers check-order check-style clean \
-        test-aarch64 test-guests help examples tests instructions model mutants soak FORCE
+        test-aarch64 test-guests help examples tests instructions model mutants soak coverage \
+        FORCE
 
 all: $(B)/libskua.a $(B)/libskua.so $(tools)
 
@@ -276,6 +285,18 @@ SECONDS ?= 60
 soaker  := $(B)/tests/stress/soak
 soak: $(soaker)
 	@SOAK_SECONDS='$(SECONDS)' $(EMULATOR) $(soaker)
+
+# The bounds are the core's; what else there is, is only shown. Nothing is left out.
+COVERAGE_LINES    ?= 95
+COVERAGE_BRANCHES ?= 85
+coverage: tests
+	@find $(B) -name '*.gcda' -delete
+	@BUILD='$(B)' CC='$(CC)' TAP_SLOW=3 prove --timer $(if $(V),-v) \
+		--exec 'timeout -k 10 $(TIMEOUT)' $(call chosen,$(programs))
+	@gcovr --root . --object-directory . --filter runtime/ $(B)
+	@gcovr --root . --object-directory . --filter runtime/core/ \
+		--fail-under-line $(COVERAGE_LINES) --fail-under-branch $(COVERAGE_BRANCHES) \
+		--print-summary --output $(B)/core.txt $(B)
 
 aarch64 := $(MAKE) --no-print-directory ARCH=aarch64 CROSS_COMPILE=aarch64-linux-gnu- SAN= DEBUG= \
            CC=aarch64-linux-gnu-gcc CXX=aarch64-linux-gnu-g++ SYSROOT=build/sysroot-aarch64

@@ -204,6 +204,14 @@ static void count_warnings(int level, const char *message, void *user)
                 atomic_fetch_add(&warnings, 1);
 }
 
+/* An emulator of programs may show another root to openat(2) than to access(2). */
+static bool emulated(void)
+{
+        const char *emulator = getenv("EMULATOR");
+
+        return emulator && *emulator;
+}
+
 static void test_binding(void)
 {
         struct skua_options options = SKUA_OPTIONS_INIT;
@@ -218,6 +226,10 @@ static void test_binding(void)
         failed = fail_no_more(CALL_SETAFFINITY);
         tap_ok(failed == 3 && atomic_load(&warnings) == 3 && !take_wrong(),
                "%u threads that cannot be bound run all the same, with a warning each", failed);
+        if (access("/sys/devices/system/cpu/online", R_OK) || emulated()) {
+                tap_skip(1, "no list of online CPUs: without the affinity too, there are none");
+                return;
+        }
         fail_every(CALL_GETAFFINITY, 1);
         use_and_stop(rig_start(2, NULL));
         tap_ok(fail_no_more(CALL_GETAFFINITY) && !take_wrong(), "without knowing the affinity");
