@@ -119,8 +119,8 @@ static void check_forked(struct skua *rt)
 static void check_targeted(struct skua *rt)
 {
         static struct item items[JOBS];
+        static struct gatekeeper keeper; /* its job may be the last to know that it may go */
         struct skua_target where = SKUA_TARGET_INIT;
-        struct gatekeeper keeper;
         struct tally done = {0};
         unsigned wrong = 0;
 

@@ -8,6 +8,7 @@
  */
 #include <dirent.h>
 
+#include "place/sandbox.h"
 #include "stress/deeds.h"
 
 enum { STREAMS = 2, PRODUCERS_MAX = 3, DEPTH = 4, AHEAD = 300, CHECKS = 5 };
@@ -324,6 +325,19 @@ static void *move(void *arg)
         return NULL;
 }
 
+/* Each other seed takes this machine for one of two nodes. */
+static void choose_machine(void)
+{
+        static const char two_nodes[] = "node0/cpulist: 0; node1/cpulist: 1; "
+                                        "node0/distance: 10 20; node1/distance: 20 10; "
+                                        "sys/devices/system/cpu/online: 0-1";
+
+        if (!(rig_mix(tap_seed_) & 1))
+                return;
+        printf("# with two nodes\n");
+        setenv("SKUA_SYSROOT", tree_make("two", two_nodes), 1);
+}
+
 int main(void)
 {
         const char *text = getenv("SOAK_SECONDS");
@@ -334,6 +348,7 @@ int main(void)
         tap_plan(CHECKS, seconds + 60);
         deadline_ns = skua_now_ns() + (int64_t)seconds * 1000000000;
         sched_getaffinity(0, sizeof all, &all);
+        choose_machine();
         mover = go(move, &all);
         for (uintptr_t i = 0; i < STREAMS; i++)
                 threads[i] = go(stream, (void *)i);
