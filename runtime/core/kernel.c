@@ -18,7 +18,6 @@
 /* Room for thread start and the alternate signal stack (see wait/guard.c), beside what the
  * program's thread-local variables take; jobs run on stacks of their own. */
 #define THREAD_STACK_BYTES (256u * 1024u)
-#define THREAD_GUARD_BYTES (64u * 1024u)
 
 int64_t kernel_now_ns(void)
 {
@@ -108,24 +107,12 @@ static void measure_thread_stack(void)
         thread_stack_bytes = THREAD_STACK_BYTES + ((local_bytes + 4095) & ~(size_t)4095);
 }
 
-/* Not one of libc's: those lose their pages at every thread's end. */
-static char *thread_stack(void)
+size_t kernel_thread_bytes(void)
 {
         static pthread_once_t once = PTHREAD_ONCE_INIT;
-        size_t bytes;
-        char *low;
 
         pthread_once(&once, measure_thread_stack);
-        bytes = THREAD_GUARD_BYTES + thread_stack_bytes;
-        low = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-        if (low == MAP_FAILED)
-                return NULL;
-        if (kernel_guard(low, THREAD_GUARD_BYTES, bytes)) {
-                munmap(low, bytes);
-                return NULL;
-        }
-        return low;
+        return KERNEL_GUARD_BYTES + thread_stack_bytes;
 }
 
 int kernel_thread_start(struct kernel_thread *thread, void (*entry)(void *arg), void *arg)
@@ -135,8 +122,6 @@ int kernel_thread_start(struct kernel_thread *thread, void (*entry)(void *arg), 
         pthread_attr_t attributes;
         int result;
 
-        if (!thread->stack && !(thread->stack = thread_stack()))
-                return -ENOMEM;
         thread->entry = entry;
         thread->arg = arg;
         sigfillset(&all);
@@ -145,7 +130,7 @@ int kernel_thread_start(struct kernel_thread *thread, void (*entry)(void *arg), 
         result = pthread_attr_init(&attributes);
         if (result)
                 return -result;
-        pthread_attr_setstack(&attributes, thread->stack + THREAD_GUARD_BYTES, thread_stack_bytes);
+        pthread_attr_setstack(&attributes, thread->stack + KERNEL_GUARD_BYTES, thread_stack_bytes);
         /* The mask is inherited, so it is set here: the thread never runs with another one. */
         pthread_sigmask(SIG_SETMASK, &all, &before);
         result = pthread_create(&thread->id, &attributes, thread_main, thread);

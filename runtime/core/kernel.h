@@ -25,6 +25,9 @@ unsigned kernel_cpu(void); /* the CPU that the caller runs on, or did a moment a
 void kernel_yield(void);   /* lets another thread of this CPU run */
 unsigned kernel_process(void);
 
+/* Far enough that a frame of ordinary size does not step over it. */
+#define KERNEL_GUARD_BYTES (64u * 1024u)
+
 /* Makes the first guard_bytes of a mapping inaccessible, and keeps huge pages out of the rest.
  * 0 or a negative errno. */
 int kernel_guard(void *low, size_t guard_bytes, size_t bytes);
@@ -34,13 +37,17 @@ void kernel_discard(void *low, size_t bytes);
 
 struct kernel_thread {
         pthread_t id;
-        char *stack; /* NULL at first; mapped once, and kept for the next thread */
+        char *stack; /* set by who starts it: kernel_thread_bytes(), guarded; may serve many */
         void (*entry)(void *arg);
         void *arg;
 };
 
-/* A thread with all asynchronous signals blocked and a small stack of its own.
- * 0, -EAGAIN or -ENOMEM. `thread` must outlive it. */
+/* What the stack of a thread must have, its guard included. */
+size_t kernel_thread_bytes(void);
+
+/* A thread with all asynchronous signals blocked, on the given stack: one of libc's own would lose
+ * its pages at the thread's end, and lie where the caller runs. 0, -EAGAIN or -ENOMEM. `thread`
+ * must outlive it. */
 int kernel_thread_start(struct kernel_thread *thread, void (*entry)(void *arg), void *arg);
 void kernel_thread_join(struct kernel_thread *thread);
 void kernel_thread_name(const char *name); /* the calling thread; cut to 15 bytes */

@@ -175,7 +175,7 @@ static int start_thread(struct worker *w)
 {
         int result;
 
-        if (!(w->first_stack = stack_take(w)))
+        if (!worker_map_thread(w) || !(w->first_stack = stack_take(w)))
                 return -ENOMEM;
         result = kernel_thread_start(&w->thread, worker_main, w);
         if (result) {

@@ -97,6 +97,9 @@ void worker_init(struct worker *w, struct runtime *rt, unsigned index);
 /* The thread's entry; arg is the worker. */
 void worker_main(void *arg);
 
+/* The stack of the worker's thread, on its node; it stays with the slot. False: no memory. */
+bool worker_map_thread(struct worker *w);
+
 /* The loop: never returns, leaves its stack by switching. Entry of every pooled stack. */
 void worker_loop(void *arg);
 

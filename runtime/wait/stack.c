@@ -10,13 +10,11 @@
 #include "core/worker.h"
 #include "place/memory.h"
 
-/* Far enough that a frame of ordinary size does not step over it. */
-#define GUARD_BYTES (64u * 1024u)
 enum { CACHED_MOST = 64, KEPT_BYTES = 16384 };
 
 static size_t mapping_bytes(const struct runtime *rt)
 {
-        size_t bytes = GUARD_BYTES + rt->stack_bytes + sizeof(struct stack);
+        size_t bytes = KERNEL_GUARD_BYTES + rt->stack_bytes + sizeof(struct stack);
 
         return (bytes + 4095) & ~(size_t)4095;
 }
@@ -30,14 +28,14 @@ static struct stack *stack_map(struct worker *w)
 
         if (!low)
                 return NULL;
-        if (kernel_guard(low, GUARD_BYTES, bytes)) {
+        if (kernel_guard(low, KERNEL_GUARD_BYTES, bytes)) {
                 memory_unmap(low, bytes);
                 return NULL;
         }
         stack = (struct stack *)(((uintptr_t)low + bytes - sizeof *stack) & ~(uintptr_t)63);
         stack->low = low;
         stack->bytes = bytes;
-        stack->guard_bytes = GUARD_BYTES;
+        stack->guard_bytes = KERNEL_GUARD_BYTES;
         stack->home = w;
         /* relaxed: a bound that need not be exact to the moment. */
         fetch_add_relaxed_u64(&rt->stack_count, 1);

@@ -12,7 +12,7 @@
 #include "core/worker.h"
 #include "wait/stack.h"
 
-enum { CHECKS = 5 + 2 * 3 + 1 + 3 + 4 + 2 + 1 + 2, WORKERS_MAX = 64, NODES_MAX = 64, PAGES = 64 };
+enum { CHECKS = 5 + 2 * 4 + 1 + 3 + 4 + 2 + 1 + 2, WORKERS_MAX = 64, NODES_MAX = 64, PAGES = 64 };
 
 static unsigned workers, node_count;
 static int nodes[NODES_MAX]; /* the system's numbers of those whose CPUs we may use */
@@ -73,6 +73,7 @@ struct look {
         struct tally done;
         unsigned cpu_elsewhere; /* 1: it runs on a CPU of another node than the worker's */
         unsigned stack_pages, stack_elsewhere;
+        unsigned thread_pages, thread_elsewhere; /* of the thread's own stack */
 };
 
 /* Pages of the range that are in memory; *elsewhere grows by those that are on another node. */
@@ -118,11 +119,14 @@ static void look_run(struct skua_worker *self, struct skua_job *job)
                 look->cpu_elsewhere = (int)cpu_node != node;
         touch_stack();
         look->stack_pages = pages_in(w->stack->low, w->stack->bytes, node, &look->stack_elsewhere);
+        look->thread_pages = pages_in(w->thread.stack, kernel_thread_bytes(), node,
+                                      &look->thread_elsewhere);
         tally_add(&look->done, 1);
 }
 
 struct finds {
         unsigned cpu_elsewhere, elsewhere_stacks, elsewhere_workers, elsewhere_injectors;
+        unsigned elsewhere_threads, no_thread_pages;
         unsigned few_stack_pages, no_worker_pages, no_injector_pages;
 };
 
@@ -140,6 +144,8 @@ static void look_at_worker(struct skua *rt, unsigned index, struct finds *finds)
         finds->cpu_elsewhere += look.cpu_elsewhere;
         finds->elsewhere_stacks += look.stack_elsewhere;
         finds->few_stack_pages += look.stack_pages < 40 * 4096 / sysconf(_SC_PAGESIZE);
+        finds->elsewhere_threads += look.thread_elsewhere;
+        finds->no_thread_pages += !look.thread_pages;
         finds->no_worker_pages += !pages_in(w, sizeof *w, node_of_worker(rt, index),
                                             &finds->elsewhere_workers);
 }
@@ -168,6 +174,7 @@ static void check_memory(struct skua *rt, const char *when)
 
         tap_is(finds.elsewhere_workers + finds.no_worker_pages, 0, "the workers' own memory");
         tap_is(finds.elsewhere_stacks + finds.few_stack_pages, 0, "the stacks that jobs run on");
+        tap_is(finds.elsewhere_threads + finds.no_thread_pages, 0, "the stacks of their threads");
         tap_ok(!finds.elsewhere_injectors && !finds.no_injector_pages,
                "the nodes' queues: on their nodes, all three, %s", when);
 }

@@ -51,6 +51,11 @@ void kernel_discard(void *low, size_t bytes)
         (void)bytes;
 }
 
+size_t kernel_thread_bytes(void)
+{
+        return 4096; /* not used */
+}
+
 int kernel_thread_start(struct kernel_thread *thread, void (*entry)(void *arg), void *arg)
 {
         thread->entry = entry;
