@@ -52,7 +52,8 @@ static struct {
                   [CALL_WAKE] = {.name = "futex wake"}};
 
 static atomic_int wait_error;               /* 0: a wake-up out of nowhere */
-static void (*before_wake)(uint32_t *word); /* called by the waker; NULL: nothing */
+static void (*before_wait)(uint32_t *word); /* called by the sleeper; NULL: nothing */
+static void (*before_wake)(uint32_t *word); /* called by the waker */
 static atomic_llong mapped_bytes, allocated;
 static _Thread_local bool in_runtime; /* inside the runtime's own futex call */
 
@@ -310,6 +311,8 @@ long __wrap_syscall(long number, ...)
                 a[i] = va_arg(arguments, long);
         va_end(arguments);
         operation = a[1] & FUTEX_CMD_MASK;
+        if (futex && operation == FUTEX_WAIT_BITSET && before_wait)
+                before_wait((uint32_t *)a[0]);
         if (futex && operation == FUTEX_WAIT_BITSET && !is_past((struct timespec *)a[3]) &&
             fails(CALL_WAIT)) {
                 sched_yield(); /* all others sleep as badly */

@@ -478,15 +478,27 @@ enum { STACK_BYTES = 1 << 20 };
 static struct {
         struct skua *rt;
         char *stack;
-        struct tally waiting, held, gone;
+        struct tally asleep, held, gone;
         struct skua_group *_Atomic group;
         atomic_int result;
 } past;
 
+static bool of_past(const uint32_t *word)
+{
+        return (const char *)word >= past.stack && (const char *)word < past.stack + STACK_BYTES;
+}
+
+/* From here on the waker will ask the kernel to wake it. */
+static void note_wait(uint32_t *word)
+{
+        if (of_past(word))
+                tally_add(&past.asleep, 1);
+}
+
 /* The waker has told the sleeper, but not the kernel yet. */
 static void hold_wake(uint32_t *word)
 {
-        if ((char *)word < past.stack || (char *)word >= past.stack + STACK_BYTES)
+        if (!of_past(word))
                 return;
         tally_add(&past.held, 1);
         tally_wait(&past.gone, 1);
@@ -500,7 +512,6 @@ static void *wait_and_go(void *arg)
         skua_group_init(&group);
         skua_group_hold(&group, 1);
         past.group = &group;
-        tally_add(&past.waiting, 1);
         past.result = skua_group_wait(&group, -1);
         return NULL;
 }
@@ -523,6 +534,7 @@ static void test_gone(void)
         past.rt = rig_start(1, NULL);
         past.stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
                           -1, 0);
+        before_wait = note_wait;
         before_wake = hold_wake;
         wait_error = EINTR;
         fail_every(CALL_WAIT, 1);
@@ -531,8 +543,8 @@ static void test_gone(void)
         pthread_attr_setstack(&attributes, past.stack, STACK_BYTES);
         pthread_create(&thread, &attributes, wait_and_go, NULL);
         pthread_attr_destroy(&attributes);
-        tally_wait(&past.waiting, 1);
-        rig_until(&calls[CALL_WAIT].failed, 1000); /* among them those of the thread */
+        tally_wait(&past.asleep, 1);
+        rig_until(&calls[CALL_WAIT].failed, 1000);
         skua_job_init(&job, release_run);
         skua_submit(past.rt, &job);
         join(thread);
@@ -541,7 +553,7 @@ static void test_gone(void)
         rig_stop(past.rt);
         fail_no_more(CALL_WAIT);
         fail_no_more(CALL_WAKE);
-        before_wake = NULL;
+        before_wait = before_wake = NULL;
         tap_is(past.result, -EDOM, "a sleeper that has gone, its memory too, before the wake");
         tap_is(tally_read(&past.held), 1, "the wake had been on its way");
 }
