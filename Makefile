@@ -14,7 +14,7 @@
 ## make uninstall     takes away what install put there, given the same variables
 ## make check         style, memory-order comments, headers, then the tests; each also alone:
 ##                    check-style check-order check-headers
-## make model         longer searches of the modelled runtime (SCENARIO=name, DEEP=20 times as long;
+## make model         searches the modelled runtime (SCENARIO=name; DEEP=1: 10^8 schedules, 40 min;
 ##                    SEED=n: that one execution, with its trace; MUTANT=file:line:how)
 ## make mutants       weakens each ordering and breaks each protocol: the model must notice
 ## make test-aarch64  the tests built for aarch64, under emulation, with and without LSE
@@ -256,9 +256,10 @@ $(B)/model/%.o: %.S $(B)/flags
 $(B)/tests/model/%: tests/model/%.c $(model_objects) $(B)/flags
 	$(cc) $(includes) $(model_flags) $(CFLAGS) -o $@ $< $(model_objects) $(LDFLAGS)
 
-DEEP ?= 20
+# Each scenario 0.6 s, as in the tests, or for DEEP=n that many times 30 s.
 model: $(model_programs)
-	@for p in $^; do SCENARIO='$(SCENARIO)' SEED='$(SEED)' MUTANT='$(MUTANT)' DEEP='$(DEEP)' \
+	@for p in $^; do SCENARIO='$(SCENARIO)' SEED='$(SEED)' MUTANT='$(MUTANT)' \
+		DEEP='$(if $(DEEP),$(shell expr 50 \* $(DEEP)),1)' \
 		TRACE='$(TRACE)' $$p || exit; done
 mutants: $(model_programs)
 	@B='$(B)' MAKE='$(MAKE)' tools/mutants $(T)
