@@ -51,9 +51,9 @@ static struct {
                   [CALL_WAIT] = {.name = "futex wait"},
                   [CALL_WAKE] = {.name = "futex wake"}};
 
-static atomic_int wait_error;               /* 0: a wake-up out of nowhere */
-static void (*before_wait)(uint32_t *word); /* called by the sleeper; NULL: nothing */
-static void (*before_wake)(uint32_t *word); /* called by the waker */
+static atomic_int wait_error;                       /* 0: a wake-up out of nowhere */
+static void (*_Atomic before_wait)(uint32_t *word); /* called by the sleeper; NULL: nothing */
+static void (*_Atomic before_wake)(uint32_t *word); /* called by the waker */
 static atomic_llong mapped_bytes, allocated;
 static _Thread_local bool in_runtime; /* inside the runtime's own futex call */
 
@@ -299,6 +299,12 @@ static inline bool is_past(const struct timespec *deadline)
                                               : now.tv_nsec >= deadline->tv_nsec;
 }
 
+static void call_hook(void (*hook)(uint32_t *word), uint32_t *word)
+{
+        if (hook)
+                hook(word);
+}
+
 long __wrap_syscall(long number, ...);
 long __wrap_syscall(long number, ...)
 {
@@ -311,15 +317,15 @@ long __wrap_syscall(long number, ...)
                 a[i] = va_arg(arguments, long);
         va_end(arguments);
         operation = a[1] & FUTEX_CMD_MASK;
-        if (futex && operation == FUTEX_WAIT_BITSET && before_wait)
-                before_wait((uint32_t *)a[0]);
+        if (futex && operation == FUTEX_WAIT_BITSET)
+                call_hook(before_wait, (uint32_t *)a[0]);
         if (futex && operation == FUTEX_WAIT_BITSET && !is_past((struct timespec *)a[3]) &&
             fails(CALL_WAIT)) {
                 sched_yield(); /* all others sleep as badly */
                 return wait_error ? fail_with(wait_error) : 0;
         }
-        if (futex && operation == FUTEX_WAKE && before_wake)
-                before_wake((uint32_t *)a[0]);
+        if (futex && operation == FUTEX_WAKE)
+                call_hook(before_wake, (uint32_t *)a[0]);
         result = __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
         return futex && operation == FUTEX_WAKE && fails(CALL_WAKE) ? fail_with(EFAULT) : result;
 }

@@ -553,7 +553,8 @@ static void test_gone(void)
         rig_stop(past.rt);
         fail_no_more(CALL_WAIT);
         fail_no_more(CALL_WAKE);
-        before_wait = before_wake = NULL;
+        before_wait = NULL;
+        before_wake = NULL;
         tap_is(past.result, -EDOM, "a sleeper that has gone, its memory too, before the wake");
         tap_is(tally_read(&past.held), 1, "the wake had been on its way");
 }
