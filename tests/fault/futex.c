@@ -149,10 +149,10 @@ static void scene_groups(struct scene *scene)
         for (unsigned i = 0; i < EACH; i++)
                 result |= skua_run(scene->rt, fail_run, scene) + ENOENT;
         skua_group_release(&group, -EDOM);
-        for (unsigned i = 0; i < THREADS; i++) {
+        for (unsigned i = 0; i < THREADS; i++)
                 join(threads[i]);
+        for (unsigned i = 0; i < THREADS; i++) /* in the order in which they came */
                 result |= atomic_load(&waiting.results[i]) + EDOM;
-        }
         atomic_fetch_add(&scene->wrong, result != 0);
         tally_add(&scene->accepted, 2 * EACH + 1);
         rig_stop(scene->rt);
