@@ -549,6 +549,7 @@ static void test_gone(void)
 int main(void)
 {
         tap_plan(3 * SCENES + 2, 120);
+        count_threads();
         rig_stop(rig_start(1, NULL));
         for (unsigned i = 0; i < SCENES; i++)
                 test_scene(i);

@@ -265,6 +265,7 @@ static void test_nth(enum call call)
 int main(void)
 {
         tap_plan(2 + 8 + 6, 120);
+        count_threads();
         test_waiting();
         test_nth(CALL_MMAP);
         test_nth(CALL_MPROTECT);

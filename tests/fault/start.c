@@ -219,8 +219,12 @@ static void test_binding(void)
         tap_ok(failed == 3 && atomic_load(&warnings) == 3 && !take_wrong(),
                "%u threads that cannot be bound run all the same, with a warning each", failed);
         fail_every(CALL_GETAFFINITY, 1);
-        use_and_stop(rig_start(2, NULL));
-        tap_ok(fail_no_more(CALL_GETAFFINITY) && !take_wrong(), "without knowing the affinity");
+        failed = (unsigned)-skua_start(&rt, NULL);
+        if (!failed)
+                use_and_stop(rt);
+        /* EINVAL where the files say nothing either, as under an emulator. */
+        tap_ok(fail_no_more(CALL_GETAFFINITY) && !take_wrong() && (!failed || failed == EINVAL),
+               "without knowing the affinity");
 }
 
 /* Two nodes, for one would not ask where the caller is. */
@@ -288,6 +292,7 @@ static void test_clock(void)
 int main(void)
 {
         tap_plan(11 * (CALL_ATTRIBUTES + 1) + 9, 120);
+        count_threads();
         unsetenv("SKUA_SYSROOT");
         test_starts();
         test_early();
