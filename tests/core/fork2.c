@@ -339,6 +339,8 @@ int main(void)
                 struct skua *rt = rig_start(workers, NULL);
                 struct tally tally = {0}, *at = &tally;
 
+                /* A thread that is only coming up may hold a lock of the address sanitizer. */
+                wait_parked(rt);
                 check_child(rt, workers);
                 check_group(rt);
                 check_inside(rt);
