@@ -12,7 +12,6 @@
 
 #include "core/runtime.h"
 #include "core/worker.h"
-#include "place/memory.h"
 #include "wait/stack.h"
 #include "wait/suspend.h"
 
@@ -101,18 +100,9 @@ static void call_on_thread(struct worker *w, int starting)
 
 bool worker_map_thread(struct worker *w)
 {
-        size_t bytes = kernel_thread_bytes();
-        char *low = w->thread.stack;
-
-        if (low)
-                return true;
-        low = memory_map(bytes, (int)w->runtime->nodes[w->node_index].id);
-        if (low && kernel_guard(low, KERNEL_GUARD_BYTES, bytes)) {
-                memory_unmap(low, bytes);
-                low = NULL;
-        }
-        w->thread.stack = low;
-        return low;
+        if (!w->thread.stack)
+                w->thread.stack = stack_memory(w, kernel_thread_bytes());
+        return w->thread.stack;
 }
 
 void worker_main(void *arg)

@@ -19,19 +19,26 @@ static size_t mapping_bytes(const struct runtime *rt)
         return (bytes + 4095) & ~(size_t)4095;
 }
 
+char *stack_memory(struct worker *w, size_t bytes)
+{
+        char *low = memory_map(bytes, (int)w->runtime->nodes[w->node_index].id);
+
+        if (low && kernel_guard(low, KERNEL_GUARD_BYTES, bytes)) {
+                memory_unmap(low, bytes);
+                return NULL;
+        }
+        return low;
+}
+
 static struct stack *stack_map(struct worker *w)
 {
         struct runtime *rt = w->runtime;
         size_t bytes = mapping_bytes(rt);
         struct stack *stack;
-        char *low = memory_map(bytes, (int)rt->nodes[w->node_index].id);
+        char *low = stack_memory(w, bytes);
 
         if (!low)
                 return NULL;
-        if (kernel_guard(low, KERNEL_GUARD_BYTES, bytes)) {
-                memory_unmap(low, bytes);
-                return NULL;
-        }
         stack = (struct stack *)(((uintptr_t)low + bytes - sizeof *stack) & ~(uintptr_t)63);
         stack->low = low;
         stack->bytes = bytes;
@@ -83,14 +90,23 @@ static void watch_bound(struct worker *w)
                             rt->stack_max);
 }
 
-struct stack *stack_take(struct worker *w)
+/* From the cache, which holds one. */
+static struct stack *uncache(struct worker *w)
 {
         struct stack *stack = w->stack_cache;
+
+        w->stack_cache = stack->next;
+        w->stack_cached--;
+        return stack;
+}
+
+struct stack *stack_take(struct worker *w)
+{
+        struct stack *stack;
         char *frames;
 
-        if (stack) {
-                w->stack_cache = stack->next;
-                w->stack_cached--;
+        if (w->stack_cache) {
+                stack = uncache(w);
         } else {
                 watch_bound(w);
                 if (!(stack = stack_revive(w)) && !(stack = stack_map(w)))
@@ -118,22 +134,15 @@ void stack_give(struct worker *w, struct stack *stack)
 
 void stack_trim(struct worker *w)
 {
-        while (w->stack_cached > CACHED_MOST) {
-                struct stack *stack = w->stack_cache;
-
-                w->stack_cache = stack->next;
-                w->stack_cached--;
-                stack_unmap(w, stack);
-        }
+        while (w->stack_cached > CACHED_MOST)
+                stack_unmap(w, uncache(w));
 }
 
 void stack_retire(struct worker *w)
 {
         while (w->stack_cache) {
-                struct stack *stack = w->stack_cache;
+                struct stack *stack = uncache(w);
 
-                w->stack_cache = stack->next;
-                w->stack_cached--;
                 if (w->stack_kept) {
                         stack_unmap(w, stack);
                         continue;

@@ -29,6 +29,10 @@ struct stack {
         int error;
 };
 
+/* Memory for a stack, on the worker's node, with a guard of KERNEL_GUARD_BYTES at its low end; the
+ * caller's to unmap. NULL: no memory. */
+char *stack_memory(struct worker *w, size_t bytes);
+
 /* A stack of at least the runtime's stack_bytes whose first switch enters the worker's loop.
  * NULL: no memory. */
 struct stack *stack_take(struct worker *w);
