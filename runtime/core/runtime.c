@@ -131,7 +131,7 @@ static void settle(struct runtime *rt, const struct settings *settings)
         store_relaxed_u64(&rt->stack_count, 0);
         store_relaxed_u64(&rt->direct, 0);
         store_relaxed_u64(&rt->refused, 0);
-        /* relaxed: the generation only changes in runtime_retire(), before slot_give(). */
+        /* relaxed: the generation changes in seal(), before slot_give(). */
         rt->generation = load_relaxed_u64(&rt->door) / DOOR_GENERATION_ONE;
         rt->handle = handle_of(rt, rt->generation);
         for (unsigned i = 0; i < rt->worker_count; i++)
@@ -434,17 +434,12 @@ static void cancel(struct runtime *rt)
         store_release_u64(&rt->phase, phase_word(rt->generation, RUNTIME_CANCELLING));
 }
 
-/* After the threads have gone: everything back, the slot at rest. */
-void runtime_retire(struct runtime *rt)
+/* After a drain, which has sealed the door, and when the threads have gone: the slot at rest. */
+static void retire(struct runtime *rt)
 {
-        close_doors(rt, rt->generation);
         for (unsigned i = 0; i < rt->node_count; i++)
                 for (unsigned k = 0; k < INJECTOR_PRIORITIES; k++)
                         injector_retire(&rt->nodes[i].injectors[k]);
-        /* relaxed: only the stopping thread changes generations. */
-        if (load_relaxed_u64(&rt->door) / DOOR_GENERATION_ONE == rt->generation)
-                /* [AC1] not sealed by a drain: old handles are refused from now on. */
-                fetch_add_acq_rel_u64(&rt->door, DOOR_GENERATION_ONE);
         /* [ST2] release: the next runtime in this slot starts from here. */
         store_release_u64(&rt->phase, phase_word(rt->generation, RUNTIME_FREE));
         placement_fini(&rt->placement);
@@ -478,7 +473,7 @@ static int64_t stop(struct runtime *rt, int64_t grace_ns)
                 cancelled = runtime_cancelled(rt) - before;
         }
         end_threads(rt);
-        runtime_retire(rt);
+        retire(rt);
         return cancelled > INT_MAX ? INT_MAX : (int64_t)cancelled;
 }
 

@@ -125,9 +125,6 @@ unsigned runtime_process(void);
 __attribute__((format(printf, 3, 4))) void runtime_log(struct runtime *rt, int level,
                                                        const char *format, ...);
 
-/* After its threads have gone: gives everything back. */
-void runtime_retire(struct runtime *rt);
-
 /* Jobs called as cancelled so far (observe/stats.c). */
 uint64_t runtime_cancelled(struct runtime *rt);
 
