@@ -23,7 +23,7 @@ static bool in_guard(const struct worker *w, uintptr_t address)
         if (!w || !w->stack)
                 return false;
         low = (uintptr_t)w->stack->low;
-        return address >= low && address < low + w->stack->guard_bytes;
+        return address >= low && address < low + KERNEL_GUARD_BYTES;
 }
 
 static void pass_on(int number, siginfo_t *info, void *context)

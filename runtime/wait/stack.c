@@ -42,7 +42,6 @@ static struct stack *stack_map(struct worker *w)
         stack = (struct stack *)(((uintptr_t)low + bytes - sizeof *stack) & ~(uintptr_t)63);
         stack->low = low;
         stack->bytes = bytes;
-        stack->guard_bytes = KERNEL_GUARD_BYTES;
         stack->home = w;
         /* relaxed: a bound that need not be exact to the moment. */
         fetch_add_relaxed_u64(&rt->stack_count, 1);
@@ -114,7 +113,7 @@ struct stack *stack_take(struct worker *w)
         }
         if (stack->used)
                 arch_context_fini(&stack->context);
-        frames = stack->low + stack->guard_bytes;
+        frames = stack->low + KERNEL_GUARD_BYTES;
         arch_context_init(&stack->context, frames, (size_t)((char *)stack - frames), worker_loop,
                           w);
         stack->used = true;
@@ -151,8 +150,8 @@ void stack_retire(struct worker *w)
                 if (stack->used)
                         arch_context_fini(&stack->context);
                 stack->used = false;
-                if (stack->bytes > stack->guard_bytes + KEPT_BYTES)
-                        kernel_discard(stack->low + stack->guard_bytes,
-                                       stack->bytes - stack->guard_bytes - KEPT_BYTES);
+                if (stack->bytes > KERNEL_GUARD_BYTES + KEPT_BYTES)
+                        kernel_discard(stack->low + KERNEL_GUARD_BYTES,
+                                       stack->bytes - KERNEL_GUARD_BYTES - KEPT_BYTES);
         }
 }

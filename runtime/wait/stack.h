@@ -17,7 +17,7 @@ struct stack {
         struct stack *next; /* in a cache, or in the list of those to be resumed */
         struct worker *home;
         char *low; /* of the mapping; the guard begins here */
-        size_t bytes, guard_bytes;
+        size_t bytes;
         bool used;            /* context is initialised */
         struct skua_job base; /* the end of the list of forks; owner_: the root scope */
         /* kept while suspended */
