@@ -3,8 +3,8 @@
  * Skua: a work-stealing runtime for Linux.
  *
  * This header is the whole public interface, in the order in which a program meets it: start a
- * runtime, give it jobs, count them in groups, fork and join inside them, loop, look at the
- * figures, stop. It is clean C11 and C++17 and needs nothing but libc.
+ * runtime, give it jobs, count them in groups, fork and join inside them, loop, do I/O, wait for
+ * the clock, look at the figures, stop. It is clean C11 and C++17 and needs nothing but libc.
  *
  * Two rules hold everywhere:
  *   - A function that takes `struct skua_worker *self` may be called only from a job, with the
@@ -40,6 +40,7 @@ struct skua_worker; /* the worker that runs the calling job */
 struct skua_job;
 struct skua_group;
 struct skua_strand;
+struct io_uring_sqe; /* of <liburing.h> or <linux/io_uring.h> */
 
 /* ---------------------------------------------------------------- life cycle */
 
@@ -52,10 +53,10 @@ enum skua_stop_how {
 };
 
 enum {
-        SKUA_PIN = 1u << 0,    /* bind each worker to its one home CPU */
-        SKUA_NO_PIN = 1u << 1, /* bind nothing */
-        SKUA_NO_RING = 1u << 2,
-        SKUA_NO_KICK = 1u << 3,
+        SKUA_PIN = 1u << 0,     /* bind each worker to its one home CPU */
+        SKUA_NO_PIN = 1u << 1,  /* bind nothing */
+        SKUA_NO_RING = 1u << 2, /* I/O without io_uring: epoll and a few threads */
+        SKUA_NO_KICK = 1u << 3, /* no signals: rings that others can look into, at some cost */
         SKUA_TIME_JOBS = 1u << 4,
         SKUA_CATCH_FAULTS = 1u << 5
 };
@@ -68,9 +69,9 @@ struct skua_options {
         unsigned workers;        /* how many; default: the CPUs that this process may really use */
         unsigned min_workers;    /* not built yet */
         unsigned worker_idle_ms; /* not built yet */
-        unsigned flags;          /* SKUA_PIN, SKUA_NO_PIN */
+        unsigned flags;          /* SKUA_PIN, SKUA_NO_PIN, SKUA_NO_RING, SKUA_NO_KICK */
         unsigned spin_ns;        /* how long an idle worker searches before it parks; 10 us */
-        unsigned ring_entries;   /* not built yet */
+        unsigned ring_entries;   /* of each worker's submission ring; 256, at most 32,768 */
         unsigned stall_ms;       /* not built yet */
         const cpu_set_t *cpus;   /* the CPUs to use, within the thread's affinity; default: all */
         size_t cpus_size;        /* bytes of *cpus */
@@ -79,7 +80,8 @@ struct skua_options {
         size_t queue_limit;      /* outside submissions waiting per node and priority; none */
         unsigned blocking_min, blocking_max, blocking_idle_ms; /* not built yet */
         size_t blocking_queue_limit;                           /* not built yet */
-        int kick_signal;                                       /* not built yet */
+        int kick_signal;  /* interrupts a worker that keeps completions from others; a real-time
+                             signal: default SIGRTMAX - 2. SKUA_NONE: as SKUA_NO_KICK */
         const char *name; /* threads are called name-w00/n0; up to 6 bytes count; "skua" */
         void *user;       /* handed to the functions below, see skua_user() */
         /* Called on each worker's own thread before its first and after its last job. */
@@ -183,9 +185,9 @@ struct skua_target {
         unsigned node;              /* SKUA_NODE(n): queued there, may be stolen by others */
         unsigned worker;            /* SKUA_WORKER(i): runs there, never stolen */
         struct skua_group *group;   /* counted there until it has returned */
-        struct skua_strand *strand; /* not built yet */
-        int64_t delay_ns;           /* not built yet */
-        int64_t deadline_ns;        /* not built yet */
+        struct skua_strand *strand; /* one at a time with the others of the strand */
+        int64_t delay_ns;           /* not before so long from now */
+        int64_t deadline_ns;        /* absolute: cancelled from then on; of I/O: see there */
 };
 #define SKUA_TARGET_INIT                                           \
         {                                                          \
@@ -307,6 +309,24 @@ SKUA_API void skua_group_cancel(struct skua_group *g);
 SKUA_API bool skua_group_cancelled(const struct skua_group *g); /* or a parent */
 SKUA_API int skua_group_error(const struct skua_group *g);      /* first error so far, or 0 */
 
+/* Cancels the group by itself at an absolute time of skua_now_ns(); 0: not any more. Belongs to the
+ * present use of the group: whoever takes its result takes the deadline too. Any thread; does not
+ * block. */
+SKUA_API void skua_group_cancel_at(struct skua *rt, struct skua_group *g, int64_t deadline_ns);
+
+/* A strand: its jobs run one at a time, first in, first out, on any worker. What several
+ * completions or jobs share needs no lock if all of them name its strand in their targets. It lives
+ * in the caller's memory. Any thread may submit to it at any time; all of its jobs belong to one
+ * runtime. The memory may go when its last job has been entered and has left, which waiting for the
+ * job's group shows: the strand is left before the group is counted down. A job that waits keeps
+ * its strand. */
+struct skua_strand {
+        void *word_; /* NULL: idle; else jobs that wait, newest first */
+        struct skua_job *ready_;
+        void *reserved_[2];
+};
+SKUA_API void skua_strand_init(struct skua_strand *s);
+
 /* ---------------------------------------------------------------- loops */
 
 /* A part of a loop: indexes from `begin` up to, not including, `end`. */
@@ -342,6 +362,181 @@ struct skua_reduction {
 SKUA_API int skua_reduce(struct skua_worker *self, size_t begin, size_t end, size_t grain,
                          const struct skua_reduction *r, void *result);
 
+/* ---------------------------------------------------------------- I/O */
+
+/* An operation on files, sockets or whatever else io_uring knows. It lives in the caller's memory,
+ * from prepare on belongs to the kernel, and comes back as a job: `done` is called on any worker,
+ * like any job, with what the kernel said. Then, if SKUA_IO_MORE is not set in flags, the operation
+ * is the caller's again, and so are its buffers; done may free it or prepare it anew. Operations
+ * with several completions (multishot; zero-copy sends, whose notification is the last) call done
+ * once for each, in order, never two at once.
+ *
+ * The worker that prepares an operation is its home: its ring issues it. A ring is made at its
+ * first use and closed when its thread ends. Without io_uring (see skua_stats.ring_path) the
+ * operations listed in skua_io(3) work all the same, others complete with -EOPNOTSUPP. */
+struct skua_io {
+        struct skua_job job; /* first: what done is called with */
+        int32_t res;         /* 0, a count or a file descriptor, or a negative errno */
+        uint32_t flags;      /* IORING_CQE_F_* */
+        skua_fn *done_;
+        struct skua_group *group_;
+        struct skua_strand *strand_;
+        void *next_, **link_; /* in lists of the home */
+        void *later_;         /* completions that wait for the one that runs */
+        uint32_t home_, state_, pending_, buffers_;
+        int64_t deadline_ns_;
+        uint64_t timer_[4];
+        uint64_t sqe_[8]; /* to issue it again when there are buffers */
+};
+
+enum { SKUA_IO_MORE = 1u << 1 }; /* IORING_CQE_F_MORE */
+
+/* Begins an operation; the answer is filled in by an io_uring_prep_* function of liburing, then its
+ * flags, before the next call of Skua by this job and before the job returns or waits. user_data is
+ * Skua's; IOSQE_CQE_SKIP_SUCCESS is taken back, as every operation completes. What has been
+ * prepared is submitted together, before the worker turns to other work or sleeps. NULL: no memory
+ * for a ring. From jobs only; may enter the kernel, does not wait. */
+SKUA_API struct io_uring_sqe *skua_io_prepare(struct skua_worker *self, struct skua_io *io,
+                                              skua_fn *done);
+
+/* The same with wishes (NULL: none): counted in a group until its last completion has been handled;
+ * its completions one at a time with the others of a strand; cancelled at deadline_ns, when res is
+ * -ETIMEDOUT, or at once if that has passed. A result that is there already wins, and a transfer
+ * cut short says how much it has moved. Other fields must be 0: else the operation completes with
+ * -EINVAL. */
+SKUA_API struct io_uring_sqe *skua_io_prepare_to(struct skua_worker *self, struct skua_io *io,
+                                                 skua_fn *done, const struct skua_target *where);
+
+/* Makes room so that the next `sqes` operations go to the kernel in one batch: chains of
+ * IOSQE_IO_LINK stay whole. 0; -EINVAL: more than the ring has; -ENOMEM; -EAGAIN or another error
+ * of the kernel, which takes no submissions at the moment. */
+SKUA_API int skua_io_reserve(struct skua_worker *self, unsigned sqes);
+
+/* Submits what this worker has prepared, now. 0 or an error as above. */
+SKUA_API int skua_io_flush(struct skua_worker *self);
+
+/* Asks for an early end; done still comes as many times as it would, the last time with -ECANCELED
+ * in res, or with the result, if there was one already. On any worker of the runtime, while the
+ * operation is not yet the caller's again. Does not wait. */
+SKUA_API void skua_io_cancel(struct skua_worker *self, struct skua_io *io);
+
+/* Closes a descriptor whatever is under way on it: cancels the operations on it on all workers,
+ * waits until they have ended, then closes it. done comes once, after the last completion of those
+ * operations has been queued; io->res is the result of close(2). */
+SKUA_API void skua_io_close(struct skua_worker *self, struct skua_io *io, int fd, skua_fn *done);
+
+/* Registers files or memory with the calling worker's ring (see io_uring_register(2)): operations
+ * that use them must be prepared on this worker, so a job that does has it as its target. 0, or a
+ * negative errno; -EOPNOTSUPP without io_uring. count 0: gives them back. */
+struct iovec;
+SKUA_API int skua_io_register_files(struct skua_worker *self, const int *fds, unsigned count);
+SKUA_API int skua_io_register_buffers(struct skua_worker *self, const struct iovec *buffers,
+                                      unsigned count);
+
+/* Buffers that the kernel chooses from when data has come, so that silent connections need none:
+ * `count` (a power of two up to 32,768) of `bytes` each per worker, mapped at a worker's first use.
+ * While all are taken, operations that want one wait for a return instead of failing with -ENOBUFS.
+ * Any worker may read and return a buffer; bound to one runtime. */
+struct skua_buffers {
+        struct skua *rt_;
+        void **sets_;
+        size_t bytes_;
+        uint32_t count_, group_;
+        void *reserved_[4];
+};
+
+/* -EINVAL, -ENOMEM, -EAGAIN (65,536 of them exist). Any thread. */
+SKUA_API int skua_buffers_init(struct skua *rt, struct skua_buffers *b, unsigned count,
+                               size_t bytes);
+
+/* When no operation uses it any more: from a thread outside, before or after stop. */
+SKUA_API void skua_buffers_fini(struct skua_buffers *b);
+
+/* After io_uring_prep_recv(sqe, fd, NULL, 0, flags) or the like: the operation just prepared takes
+ * its buffer from b. 0 or -ENOMEM, or an error of the kernel; the operation then completes with
+ * it. */
+SKUA_API int skua_buffers_use(struct skua_worker *self, struct skua_buffers *b, struct skua_io *io,
+                              struct io_uring_sqe *sqe);
+
+/* In done: the buffer that holds the data, res bytes of it; NULL: this completion has none. It is
+ * the caller's until it gives it back with the number below. */
+SKUA_API void *skua_buffers_data(struct skua_buffers *b, const struct skua_io *io,
+                                 uint32_t *number);
+SKUA_API void skua_buffers_return(struct skua_worker *self, struct skua_buffers *b,
+                                  uint32_t number);
+
+/* ---------------------------------------------------------------- time */
+
+/* Calls a function as a job at a time. It lives in the caller's memory, and belongs to the worker
+ * that started it last until it is called or cancelled. Calls on one timer must not overlap. */
+struct skua_timer {
+        struct skua_job job; /* first: what run is called with */
+        void *reserved_[2];
+};
+SKUA_API void skua_timer_init(struct skua_timer *t, skua_fn *run);
+
+/* Arms it, or moves it if it is armed. Absolute, as skua_now_ns(); a time that has passed: soon.
+ * When the runtime stops, armed timers are called at once, with skua_cancelled() true. */
+SKUA_API void skua_timer_start(struct skua_worker *self, struct skua_timer *t, int64_t deadline_ns);
+
+/* On any worker. True: it will not be called. False: it was not armed, or its job is queued, runs
+ * or has run. */
+SKUA_API bool skua_timer_cancel(struct skua_worker *self, struct skua_timer *t);
+
+/* ---------------------------------------------------------------- other event sources */
+
+/* A queue of completions that is not the kernel's: RDMA, DPDK, MPI. Workers that have nothing to do
+ * poll it, and busy ones now and then; one at a time, also while a worker waits in a join. */
+struct skua_source {
+        size_t size; /* sizeof(struct skua_source) */
+        /* Takes up to `max` completions, spawning jobs for them; returns how many, or an error,
+         * which removes the source. On a worker, but not in a job: it may spawn and submit, not
+         * wait. */
+        int (*poll)(struct skua_worker *self, struct skua_source *s, unsigned max);
+        /* Before a worker sleeps: makes fd readable at the next completion. Returns 1 if something
+         * came meanwhile, 0, or an error, which removes it. NULL: nothing to be armed. */
+        int (*arm)(struct skua_worker *self, struct skua_source *s);
+        int fd;               /* readable when there is something, or -1 */
+        int64_t max_sleep_ns; /* polled at least so often; 0: fd alone tells */
+        unsigned worker;      /* SKUA_WORKER(i): polled there alone; 0: anywhere */
+        void *reserved[8];
+};
+#define SKUA_SOURCE_INIT                                    \
+        {                                                   \
+                sizeof(struct skua_source), 0, 0, -1, 0, 0, \
+                {                                           \
+                        0                                   \
+                }                                           \
+        }
+
+/* Outside or from jobs; blocks shortly. -EINVAL (no poll, or neither fd nor max_sleep_ns, worker
+ * out of range), -EEXIST, -EAGAIN (64 are there), -ESHUTDOWN. After remove has returned, poll and
+ * arm are not running and will not be called; not from within them: -EDEADLK. -ENOENT: not there.
+ */
+SKUA_API int skua_source_add(struct skua *rt, struct skua_source *s);
+SKUA_API int skua_source_remove(struct skua *rt, struct skua_source *s);
+
+/* Answers for a thread that has an event loop of its own: jobs posted from anywhere are run there,
+ * with self == NULL, when it calls run. It lives in the caller's memory. */
+struct skua_inbox {
+        void *head_;
+        struct skua_job *ready_;
+        int fd_;
+        uint32_t reserved_[5];
+};
+SKUA_API int skua_inbox_init(struct skua_inbox *in); /* -EMFILE, -ENFILE, -ENOMEM */
+
+/* For poll, epoll or another ring: readable while there may be something. Not to be read. */
+SKUA_API int skua_inbox_fd(const struct skua_inbox *in);
+
+/* Any thread, also jobs. In order per poster; the inbox's thread is woken at most once until it
+ * runs them. */
+SKUA_API void skua_inbox_post(struct skua_inbox *in, struct skua_job *job);
+
+/* Calls up to `max` of the jobs that are there; how many. One thread at a time. */
+SKUA_API size_t skua_inbox_run(struct skua_inbox *in, size_t max);
+SKUA_API int skua_inbox_fini(struct skua_inbox *in); /* -EBUSY: jobs are there */
+
 /* ---------------------------------------------------------------- observation */
 
 /* Any thread, at any time, at no cost to the workers; figures of one call need not belong to the
@@ -354,9 +549,16 @@ struct skua_worker_stats {
         uint64_t stolen_remote; /* of another node */
         uint64_t parks;         /* went to sleep in the kernel */
         uint64_t busy_ns;       /* not searching, not parked */
-        uint64_t completions;   /* not built yet: 0 */
+        uint64_t completions;   /* of I/O, reaped by it; timers that it has expired */
         uint32_t running;       /* 1: not parked */
         uint32_t replaced;      /* not built yet: 0 */
+};
+
+/* How I/O is done here. Known from the first operation on; rings of one runtime are alike. */
+enum skua_ring_path {
+        SKUA_RING_UNUSED = 0, /* no operation yet */
+        SKUA_RING_URING = 1,  /* io_uring */
+        SKUA_RING_EPOLL = 2 /* epoll and blocking threads, because of ring_error or SKUA_NO_RING */
 };
 
 struct skua_stats {
@@ -370,8 +572,8 @@ struct skua_stats {
         uint64_t workers_active;
         uint64_t blocking_threads, blocking_queued; /* not built yet: 0 */
         uint64_t queue_ns_sum, run_ns_sum;          /* not built yet: 0 */
-        uint32_t ring_path;                         /* 0: no I/O in this version */
-        uint32_t reserved_;
+        uint32_t ring_path;                         /* enum skua_ring_path */
+        int32_t ring_error; /* negative errno that kept io_uring away, or 0 */
 };
 
 /* Errors: -EINVAL (NULL, size too small, index out of range), -EOWNERDEAD. */
