@@ -69,7 +69,8 @@ struct runtime {
         _Alignas(ARCH_APART) struct word32 drain_event;
         _Alignas(ARCH_APART) struct word64 stack_count; /* stacks mapped now */
         struct word32 stack_warned;
-        struct slot *slot; /* slot.c */
+        struct word32 sentinel; /* index + 1 of who looks after busy workers: io/watch.h */
+        struct slot *slot;      /* slot.c */
 };
 
 /* The runtime behind a handle; its memory always exists. NULL for NULL. */
