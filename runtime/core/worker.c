@@ -475,14 +475,13 @@ static struct find spin(struct worker *w)
         int64_t now = kernel_now_ns(), full_ns = w->runtime->spin_ns;
         bool pays = w->slept_ns < full_ns * SPIN_PAYS;
         int64_t deadline = now + (pays ? full_ns : full_ns / SPIN_SHARE);
-
-        /* The only worker waits for its ring or for outside threads: the kernel tells it at once,
-         * and a look a little later finds more to do in one go. */
-        if (w->alone && w->io)
-                deadline = now;
         struct find found;
         unsigned pause = 1;
 
+        /* Who waits for its ring is told at once, and a look a little later finds more to do in one
+         * go. */
+        if (w->io && (w->alone || w->slept_ns >= full_ns))
+                deadline = now;
         do {
                 timers_look(w, now);
                 if ((found = look_around(w)).job)
