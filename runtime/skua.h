@@ -153,10 +153,10 @@ typedef void skua_fn(struct skua_worker *self, struct skua_job *job);
 struct skua_job {
         skua_fn *run_;
         struct skua_job *next_;    /* in a queue; of a fork: the next older one */
-        struct skua_job *younger_; /* of a fork: the next younger one */
+        struct skua_job *younger_; /* of a fork: the next younger one; else its strand */
         void *owner_;              /* group of a submitted job, scope of a published fork */
         uint64_t state_;           /* of a published fork: 0, the waiting joiner, or done */
-        uint64_t index_;           /* of a published fork: its place in the ring */
+        uint64_t index_;           /* of a published fork: its place in the ring; else run_ */
         uint32_t flags_;
         uint32_t thief_;
         uint64_t reserved_;
@@ -319,7 +319,10 @@ SKUA_API void skua_group_cancel_at(struct skua *rt, struct skua_group *g, int64_
  * in the caller's memory. Any thread may submit to it at any time; all of its jobs belong to one
  * runtime. The memory may go when its last job has been entered and has left, which waiting for the
  * job's group shows: the strand is left before the group is counted down. A job that waits keeps
- * its strand. */
+ * its strand, so it must not wait for another job of it. Jobs that are cancelled are called in turn
+ * too. queue_limit does not count a strand's jobs, and SKUA_TRY refuses none. The target's worker
+ * holds whenever the job's turn comes; its node only if that is at once, else the next job is
+ * queued where the one before it has ended. */
 struct skua_strand {
         void *word_; /* NULL: idle; else jobs that wait, newest first */
         struct skua_job *ready_;
