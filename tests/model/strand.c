@@ -247,6 +247,53 @@ static void inside(void)
         shared_gone(&strand, sizeof strand);
 }
 
+/* Behind a job that hands its turn on, its worker turns to a stack that does not let it go until
+ * the next one has run: somebody else must have been told. */
+static struct word32 ended;
+
+static void failing_run(struct skua_worker *self, struct skua_job *job)
+{
+        skua_fail(self, -EIO); /* so its group is counted down at once */
+        turn_run(self, job);
+}
+
+static void ending_run(struct skua_worker *self, struct skua_job *job)
+{
+        turn_run(self, job);
+        store_relaxed_u32(&ended, 1);
+}
+
+static void keeping_run(struct skua_worker *self, struct skua_job *job)
+{
+        struct skua_target where = target();
+
+        task_init(&tasks[1], failing_run);
+        task_init(&tasks[4], ending_run);
+        where.group = &group;
+        model_check(!skua_submit_to(skua_runtime(self), &tasks[1].job, &where), "submit");
+        where.group = NULL;
+        model_check(!skua_submit_to(skua_runtime(self), &tasks[4].job, &where), "submit");
+        model_check(skua_await_group(self, &group) == -EIO, "await");
+        while (!load_relaxed_u32(&ended))
+                spin_hint();
+        task_run(self, job);
+}
+
+static void kept(void)
+{
+        start(2);
+        shared_new(&ended, sizeof ended);
+        ended.value_ = 0;
+        task_init(&tasks[0], keeping_run);
+        model_check(!skua_submit(rt, &tasks[0].job), "submit");
+        model_check(!skua_stop(rt, SKUA_DRAIN), "stop");
+        task_done(&tasks[0], 1);
+        task_done(&tasks[1], 1);
+        task_done(&tasks[4], 1);
+        shared_gone(&strand, sizeof strand);
+        shared_gone(&group, sizeof group);
+}
+
 static const struct model_scenario scenarios[] = {
         {.name = "strand: two workers", .run = two_workers},
         {.name = "strand: two workers, all with two preemptions",
@@ -260,6 +307,7 @@ static const struct model_scenario scenarios[] = {
         {.name = "strand: submissions against a cancel", .run = against_cancel},
         {.name = "strand: the holder waits", .run = suspended},
         {.name = "strand: from a job", .run = inside},
+        {.name = "strand: the next one elsewhere", .run = kept},
 };
 
 int main(int argc, char **argv)
