@@ -525,7 +525,8 @@ struct skua_inbox {
         void *head_;
         struct skua_job *ready_;
         int fd_;
-        uint32_t reserved_[5];
+        uint32_t writers_;
+        uint32_t reserved_[4];
 };
 SKUA_API int skua_inbox_init(struct skua_inbox *in); /* -EMFILE, -ENFILE, -ENOMEM */
 
@@ -533,12 +534,16 @@ SKUA_API int skua_inbox_init(struct skua_inbox *in); /* -EMFILE, -ENFILE, -ENOME
 SKUA_API int skua_inbox_fd(const struct skua_inbox *in);
 
 /* Any thread, also jobs. In order per poster; the inbox's thread is woken at most once until it
- * runs them. */
+ * runs them. Does not block, and enters the kernel only for the first one. */
 SKUA_API void skua_inbox_post(struct skua_inbox *in, struct skua_job *job);
 
-/* Calls up to `max` of the jobs that are there; how many. One thread at a time. */
+/* Calls up to `max` of the jobs that are there; how many. If some are left, fd stays readable. One
+ * thread at a time. A job may be freed or posted anew by its function. */
 SKUA_API size_t skua_inbox_run(struct skua_inbox *in, size_t max);
-SKUA_API int skua_inbox_fini(struct skua_inbox *in); /* -EBUSY: jobs are there */
+
+/* -EBUSY: jobs are there. Not beside run nor from its jobs, and when nobody will post any more:
+ * calls whose jobs have been run need not have returned, it waits for their last steps. */
+SKUA_API int skua_inbox_fini(struct skua_inbox *in);
 
 /* ---------------------------------------------------------------- observation */
 

@@ -229,8 +229,9 @@ static void array_inside(struct skua_worker *self, void *arg)
         struct piece *pieces = arg;
         struct skua_target where = to_line(pieces->line);
 
-        pieces->line->wrong += skua_submit_array(skua_runtime(self), &pieces[50].job, 50,
-                                                 sizeof *pieces, &where) != 50;
+        if (skua_submit_array(skua_runtime(self), &pieces[50].job, 50, sizeof *pieces, &where) !=
+            50)
+                skua_fail(self, -EIO);
 }
 
 static void check_array(struct skua *rt)
@@ -349,7 +350,7 @@ static void bounded_job(struct skua_worker *self, void *arg)
         struct skua_target where = to_line(pieces->line);
 
         for (unsigned i = 20; i < 30; i++)
-                pieces->line->wrong += skua_await_submit(self, &pieces[i].job, &where) != 0;
+                skua_fail(self, skua_await_submit(self, &pieces[i].job, &where));
 }
 
 static void check_bound(unsigned workers)
