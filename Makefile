@@ -101,7 +101,7 @@ flags    := $(if $(DEBUG),-O1 -DSKUA_DEBUG,$(if $(COVERAGE),-O1,-O2)) -g -pthrea
             $(if $(WERROR),-Werror) $(sanitize) $(if $(SYSROOT),-isystem $(SYSROOT)/usr/include)
 includes  = -D_GNU_SOURCE= -Iruntime -Iarch -Iarch/$(A)
 sysroot_L := $(if $(SYSROOT),-L$(SYSROOT)/usr/lib/$(triplet))
-libs     := $(sysroot_L) $(if $(SYSROOT),-l:libnuma.a,-lnuma) -lpthread
+libs     := $(sysroot_L) $(if $(SYSROOT),-l:liburing.a -l:libnuma.a,-luring -lnuma) -lpthread
 A        := $(ARCH)
 
 # A program says in its own source what more it wants: a line like  /* link: -lcrypto */
@@ -158,7 +158,7 @@ $(B)/libskua.a: $(objects)
 $(shared): $(objects) runtime/skua.map
 	$(say)$(CC) -shared -pthread $(sanitize) -Wl,-soname,libskua.so.$(MAJOR) \
 		-Wl,--version-script=runtime/skua.map $(if $(SAN),,-Wl$(comma)-z$(comma)defs) \
-		-Wl,-z,relro,-z,now $(CFLAGS) $(LDFLAGS) -o $@ $(objects) $(sysroot_L) -lnuma -lpthread
+		-Wl,-z,relro,-z,now $(CFLAGS) $(LDFLAGS) -o $@ $(objects) $(sysroot_L) -luring -lnuma -lpthread
 
 $(B)/libskua.so: $(shared)
 	@ln -sf $(notdir $<) $(B)/libskua.so.$(MAJOR) && ln -sf $(notdir $<) $@
@@ -215,6 +215,7 @@ $(B)/stage/stamp: $(headers) $(B)/libskua.a $(B)/libskua.so skua.pc.in
 model_programs := $(if $(SAN)$(CROSS_COMPILE),,$(patsubst %.c,$(B)/%,$(wildcard tests/model/*.c)))
 model_sources  := $(filter-out runtime/core/kernel.c runtime/core/slot.c,$(wildcard \
                   runtime/core/*.c)) runtime/wait/stack.c runtime/wait/suspend.c \
+                  $(patsubst %,runtime/io/%.c,io prepare complete cancel buffers) \
                   runtime/observe/stats.c $(wildcard runtime/parallel/*.c arch/model/*.c \
                   arch/model/*.S tests/model/machine/*.c)
 model_objects  := $(patsubst %,$(B)/model/%.o,$(basename $(model_sources)))

@@ -385,10 +385,12 @@ struct skua_io {
         struct skua_group *group_;
         struct skua_strand *strand_;
         void *next_, **link_; /* in lists of the home */
-        void *later_;         /* completions that wait for the one that runs */
-        uint32_t home_, state_, pending_, buffers_;
-        int64_t deadline_ns_;
+        void *later_;         /* completions that wait for the one that runs: newest first */
+        void *kept_;          /* and those that are taken already: oldest first */
+        uint32_t home_, state_, pending_, ready_;
+        void *set_; /* of buffers */
         uint64_t timer_[4];
+        uint64_t reserved_;
         uint64_t sqe_[8]; /* to issue it again when there are buffers */
 };
 

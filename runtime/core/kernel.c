@@ -9,6 +9,7 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -46,6 +47,26 @@ void kernel_futex_wake(struct word32 *word, int count)
         /* EFAULT is possible and harmless: the waiter may have gone with its memory. */
         syscall(SYS_futex, &word->value_, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, count, NULL, NULL, 0);
         errno = saved;
+}
+
+int kernel_event_open(void)
+{
+        return eventfd(0, EFD_CLOEXEC) + 1;
+}
+
+void kernel_event_signal(uint32_t event)
+{
+        uint64_t one = 1;
+        int saved = errno;
+
+        /* It cannot fail, nor block before 2^64 signals that nobody reads. */
+        if (write((int)event - 1, &one, sizeof one) < 0)
+                errno = saved;
+}
+
+void kernel_event_close(uint32_t event)
+{
+        close((int)event - 1);
 }
 
 unsigned kernel_cpu(void)

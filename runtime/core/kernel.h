@@ -21,6 +21,12 @@ int kernel_futex_wait(struct word32 *word, uint32_t expected, int64_t deadline_n
 /* Wakes up to `count` sleepers of the word, whose memory need not exist any more. */
 void kernel_futex_wake(struct word32 *word, int count);
 
+/* A descriptor that a ring can wait for, plus one; 0: there is none to be had. It becomes readable
+ * when signalled. */
+int kernel_event_open(void);
+void kernel_event_signal(uint32_t event);
+void kernel_event_close(uint32_t event);
+
 unsigned kernel_cpu(void); /* the CPU that the caller runs on, or did a moment ago */
 void kernel_yield(void);   /* lets another thread of this CPU run */
 unsigned kernel_process(void);

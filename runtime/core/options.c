@@ -5,17 +5,19 @@
 #include "core/options.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "core/runtime.h"
 
 enum { SPIN_NS = 10000, SPIN_NS_MOST = 1000000000 };
+enum { RING_ENTRIES = 256, RING_ENTRIES_MOST = 32768 };
 enum { STACK_LEAST = 16384, STACK_COUNT = 100000 };
 #define STACK_BYTES      ((size_t)8 << 20)
 #define STACK_BYTES_MOST ((size_t)1 << 40)
-#define FLAGS_BUILT      (SKUA_PIN | SKUA_NO_PIN)
-#define FLAGS_LATER      (SKUA_NO_RING | SKUA_NO_KICK | SKUA_TIME_JOBS | SKUA_CATCH_FAULTS)
+#define FLAGS_BUILT      (SKUA_PIN | SKUA_NO_PIN | SKUA_NO_RING | SKUA_NO_KICK)
+#define FLAGS_LATER      (SKUA_TIME_JOBS | SKUA_CATCH_FAULTS)
 
 int options_copy(void *ours, size_t ours_bytes, const void *theirs, size_t least_bytes)
 {
@@ -44,11 +46,10 @@ static bool unbuilt(const struct skua_options *o)
         const unsigned none = (unsigned)SKUA_NONE;
 
         return wished(o->min_workers, none) || wished(o->worker_idle_ms, none) ||
-               wished(o->ring_entries, none) || wished(o->stall_ms, none) ||
-               wished(o->blocking_min, none) || wished(o->blocking_max, none) ||
-               wished(o->blocking_idle_ms, none) ||
-               wished(o->blocking_queue_limit, (size_t)SKUA_NONE) ||
-               wished((unsigned)o->kick_signal, none) || o->on_stall || o->flags & FLAGS_LATER;
+               wished(o->stall_ms, none) || wished(o->blocking_min, none) ||
+               wished(o->blocking_max, none) || wished(o->blocking_idle_ms, none) ||
+               wished(o->blocking_queue_limit, (size_t)SKUA_NONE) || o->on_stall ||
+               o->flags & FLAGS_LATER;
 }
 
 static bool absurd(const struct skua_options *o)
@@ -57,18 +58,28 @@ static bool absurd(const struct skua_options *o)
         bool spin = o->spin_ns != (unsigned)SKUA_NONE && o->spin_ns > SPIN_NS_MOST;
         bool stack = o->stack_bytes &&
                      (o->stack_bytes < STACK_LEAST || o->stack_bytes > STACK_BYTES_MOST);
+        bool ring = o->ring_entries != (unsigned)SKUA_NONE && o->ring_entries > RING_ENTRIES_MOST;
+        bool kick = o->kick_signal && o->kick_signal != SKUA_NONE &&
+                    (o->kick_signal < SIGRTMIN || o->kick_signal > SIGRTMAX);
         bool pins = o->flags & SKUA_PIN && o->flags & SKUA_NO_PIN;
         bool cpus = (o->cpus && !o->cpus_size) || (!o->cpus && o->cpus_size);
         bool elastic = o->min_workers != (unsigned)SKUA_NONE && o->workers &&
                        o->min_workers > o->workers;
 
-        return workers || spin || stack || pins || cpus || elastic ||
+        return workers || spin || stack || ring || kick || pins || cpus || elastic ||
                o->flags & ~(unsigned)(FLAGS_BUILT | FLAGS_LATER);
 }
 
 static size_t bound(size_t wish, size_t normal)
 {
         return wish == 0 ? normal : wish == (size_t)SKUA_NONE ? DOOR_COUNT_MASK : wish;
+}
+
+static int kick_signal(const struct skua_options *o)
+{
+        if (o->flags & SKUA_NO_KICK || o->kick_signal == SKUA_NONE)
+                return 0;
+        return o->kick_signal ? o->kick_signal : SIGRTMAX - 2;
 }
 
 int settings_read(struct settings *out, const struct skua_options *options)
@@ -90,6 +101,9 @@ int settings_read(struct settings *out, const struct skua_options *options)
         out->cpus_size = o.cpus_size;
         out->stack_bytes = o.stack_bytes ? o.stack_bytes : STACK_BYTES;
         out->stack_max = bound(o.stack_max, STACK_COUNT);
+        out->ring_entries = o.ring_entries && o.ring_entries != (unsigned)SKUA_NONE ? o.ring_entries
+                                                                                    : RING_ENTRIES;
+        out->kick_signal = kick_signal(&o);
         out->queue_limit = bound(o.queue_limit, DOOR_COUNT_MASK);
         strncpy(out->name, o.name ? o.name : "skua", 6);
         out->user = o.user;

@@ -15,6 +15,8 @@ struct settings {
         const cpu_set_t *cpus;
         size_t cpus_size;
         size_t stack_bytes, stack_max, queue_limit;
+        unsigned ring_entries;
+        int kick_signal; /* 0: none */
         char name[8];
         void *user;
         void (*on_thread)(struct skua *rt, int starting, void *user);

@@ -9,6 +9,8 @@
 #include "core/kernel.h"
 #include "core/runtime.h"
 #include "core/worker.h"
+#include "io/io.h"
+#include "io/timer.h"
 
 static uint64_t idle_bit(unsigned index)
 {
@@ -47,8 +49,13 @@ static void notify(struct runtime *rt, unsigned index)
         struct word32 *state = &rt->gates[index].state;
 
         /* [PK6] release pairs with the acquire in sleep_until_notified(): what the waker knows. */
-        if (exchange_acq_rel_u32(state, GATE_NOTIFIED) == GATE_PARKED)
+        uint32_t old = exchange_acq_rel_u32(state, GATE_NOTIFIED);
+
+        if (old == GATE_PARKED)
                 kernel_futex_wake(state, 1);
+        else if (old == GATE_PARKED_EVENT)
+                /* relaxed: the exchange has read the state that was stored after it. */
+                kernel_event_signal(load_relaxed_u32(&rt->gates[index].event));
 }
 
 /* The lowest idle worker of the node: low ones stay warm, high ones asleep. */
@@ -95,7 +102,7 @@ static bool anything_visible(struct worker *w)
 
         /* relaxed, all: behind a full fence, [PK2] or that of park_found(). */
         if (load_relaxed_ptr(&gate->stacks) || load_relaxed_ptr(&gate->jobs) ||
-            load_relaxed_u32(&rt->terminate))
+            load_relaxed_u32(&gate->requests) || load_relaxed_u32(&rt->terminate) || io_visible(w))
                 return true;
         /* Own forks wait for room in the ring, which only a late thief can still be holding up:
          * nobody would wake us when it goes on. */
@@ -150,18 +157,34 @@ static void hunger(struct runtime *rt)
         }
 }
 
+/* Something of its own has come that nobody notifies: a completion, or the time of a timer. */
+static bool own_event(const struct worker *w, int64_t deadline_ns)
+{
+        return io_visible(w) || (deadline_ns && kernel_now_ns() >= deadline_ns);
+}
+
+/* Asleep until notified; or until something of its own comes, when, as after a second look that has
+ * found something, it takes itself out of the idle set, or is notified by who has been quicker. */
 static void sleep_until_notified(struct worker *w)
 {
         struct word32 *state = &w->gate->state;
-        uint32_t running = GATE_RUNNING;
+        int64_t deadline_ns = timers_next_ns(w);
+        bool ring = io_sleeps(w);
+        uint32_t running = GATE_RUNNING, parked = ring ? io_gate(w) : GATE_PARKED;
 
         /* [PK6] pairs with the exchange in notify(). Failure: notified already. */
-        if (cas_acq_rel_u32(state, &running, GATE_PARKED)) {
+        if (cas_acq_rel_u32(state, &running, parked)) {
                 count_add(&w->count.parks, 1);
                 store_relaxed_u32(&w->count.parked, 1); /* relaxed: for the figures only */
                 /* [PK6] acquire pairs with notify(). Spurious returns look again. */
-                while (load_acquire_u32(state) == GATE_PARKED)
-                        kernel_futex_wait(state, GATE_PARKED, 0);
+                while (load_acquire_u32(state) == parked) {
+                        if (ring)
+                                io_sleep(w, deadline_ns);
+                        else
+                                kernel_futex_wait(state, GATE_PARKED, deadline_ns);
+                        if (own_event(w, deadline_ns) && claim(w->runtime, w->index))
+                                break;
+                }
                 store_relaxed_u32(&w->count.parked, 0); /* relaxed: for the figures only */
         }
         /* [PK6] acquire: consumes the one notification that our bit has paid for. */

@@ -26,8 +26,16 @@
 struct runtime;
 struct worker;
 
-/* A worker's word. */
-enum { GATE_RUNNING = 0, GATE_PARKED = 1, GATE_NOTIFIED = 2 };
+/* A worker's word. PARKED: asleep on the word, by itself or through its ring; PARKED_EVENT: in its
+ * ring, woken by the gate's event. */
+enum { GATE_RUNNING = 0, GATE_PARKED = 1, GATE_NOTIFIED = 2, GATE_PARKED_EVENT = 3 };
+
+/* What others want of a worker. */
+enum {
+        GATE_REQUEST_STOP = 1u << 0,   /* the runtime's phase has changed */
+        GATE_REQUEST_CANCEL = 1u << 1, /* operations of its ring are to be cancelled */
+        GATE_REQUEST_BUFFERS = 1u << 2 /* a set of its ring has buffers again */
+};
 
 /* What other threads may touch of a worker, also when its runtime has just been stopped: it lies
  * in memory that is never unmapped, see slot.c. */
@@ -35,6 +43,8 @@ struct gate {
         _Alignas(ARCH_APART) struct word32 state;
         struct wordptr stacks; /* suspended here and to be resumed; pushed by anyone, taken whole */
         struct wordptr jobs;   /* for this worker alone; likewise */
+        struct word32 requests; /* GATE_REQUEST_* */
+        struct word32 event;    /* kernel_event_open(), made when it is first needed; stays */
 };
 
 /* The summary word: an epoch that counts departures from the idle set, idle, searching. */

@@ -19,6 +19,7 @@
 
 #include "core/options.h"
 #include "core/worker.h"
+#include "io/io.h"
 #include "wait/stack.h"
 
 static int begin_stop(struct skua *handle, enum skua_stop_how how);
@@ -118,6 +119,9 @@ static void settle(struct runtime *rt, const struct settings *settings)
         rt->spin_ns = settings->spin_ns;
         rt->stack_bytes = settings->stack_bytes;
         rt->stack_max = settings->stack_max;
+        rt->ring_entries = settings->ring_entries;
+        rt->no_ring = settings->flags & SKUA_NO_RING;
+        rt->kick_signal = settings->kick_signal;
         rt->user = settings->user;
         rt->on_thread = settings->on_thread;
         rt->on_log = settings->on_log;
@@ -129,6 +133,8 @@ static void settle(struct runtime *rt, const struct settings *settings)
         store_relaxed_u32(&rt->terminate, 0);
         store_relaxed_u32(&rt->stack_warned, 0);
         store_relaxed_u64(&rt->stack_count, 0);
+        store_relaxed_u32(&rt->ring_path, SKUA_RING_UNUSED);
+        store_relaxed_u32(&rt->ring_error, 0);
         store_relaxed_u64(&rt->direct, 0);
         store_relaxed_u64(&rt->refused, 0);
         /* relaxed: the generation changes in seal(), before slot_give(). */
@@ -169,6 +175,8 @@ static void end_threads(struct runtime *rt)
                 kernel_thread_join(&rt->workers[i]->thread);
                 stack_retire(rt->workers[i]);
         }
+        for (unsigned i = 0; i < count; i++)
+                io_retire(rt->workers[i]);
 }
 
 static int start_thread(struct worker *w)
@@ -331,7 +339,9 @@ static bool queues_empty(struct runtime *rt)
                 /* relaxed, all: as above. */
                 if (load_relaxed_ptr(&w->gate->jobs) || load_relaxed_ptr(&w->gate->stacks) ||
                     queue_count(&w->run) || queue_count(&w->batch) ||
-                    load_relaxed_u64(&w->count.suspended) != load_relaxed_u64(&w->count.resumed))
+                    load_relaxed_u64(&w->count.suspended) != load_relaxed_u64(&w->count.resumed) ||
+                    load_relaxed_u64(&w->count.io_begun) != load_relaxed_u64(&w->count.io_ended) ||
+                    load_relaxed_u64(&w->timers.count))
                         return false;
         }
         return true;
@@ -409,6 +419,21 @@ static bool drain(struct runtime *rt, int64_t deadline_ns)
         }
 }
 
+/* Tells the workers that have I/O or timers of their own that the phase has changed. */
+static void request_all(struct runtime *rt)
+{
+        /* [ST6] pairs with the fences of those who begin what a stop must end: either they see the
+         * phase, or we see them. */
+        fence_seq_cst();
+        for (unsigned i = 0; i < rt->worker_count; i++) {
+                const struct worker *w = rt->workers[i];
+
+                /* relaxed, both: ordered by the fence. */
+                if (load_relaxed_ptr(&w->io_seen) || load_relaxed_u64(&w->timers.count))
+                        io_request(rt, i, GATE_REQUEST_STOP);
+        }
+}
+
 /* 0: this thread stops it. 1: another does, and now cancels. */
 static int begin_stop(struct skua *handle, enum skua_stop_how how)
 {
@@ -420,10 +445,15 @@ static int begin_stop(struct skua *handle, enum skua_stop_how how)
 
         /* [ST2] acquire pairs with open_doors(); release with the other stopper's CAS. [ST5] pairs
          * with scope_cancelled(). */
-        if (cas_acq_rel_u64(&rt->phase, &phase, wish))
+        if (cas_acq_rel_u64(&rt->phase, &phase, wish)) {
+                request_all(rt);
                 return 0;
+        }
         /* [ST2] [ST5] as above. */
-        return how == SKUA_CANCEL && cas_acq_rel_u64(&rt->phase, &draining, wish) ? 1 : -EALREADY;
+        if (how != SKUA_CANCEL || !cas_acq_rel_u64(&rt->phase, &draining, wish))
+                return -EALREADY;
+        request_all(rt);
+        return 1;
 }
 
 /* Raises the drain that this thread does. */
@@ -432,6 +462,7 @@ static void cancel(struct runtime *rt)
         /* [ST5] release pairs with the acquire in scope_cancelled(): what was before. [ST2]:
          * another thread's raise may have been first. */
         store_release_u64(&rt->phase, phase_word(rt->generation, RUNTIME_CANCELLING));
+        request_all(rt);
 }
 
 /* After a drain, which has sealed the door, and when the threads have gone: the slot at rest. */

@@ -51,6 +51,10 @@ struct runtime {
         int16_t *system_node; /* system's node number -> node index, -1: none; RUNTIME_NODES */
         unsigned cpus_settled, nodes_settled; /* above: as slot_map() made them */
         size_t stack_bytes, stack_max;
+        unsigned ring_entries;
+        bool no_ring;                        /* I/O by the fallback */
+        int kick_signal;                     /* 0: none */
+        struct word32 ring_path, ring_error; /* as in struct skua_stats */
         struct placement placement;
         struct skua *handle;
         char name[8];

@@ -12,6 +12,7 @@
 
 #include "core/runtime.h"
 #include "core/worker.h"
+#include "io/io.h"
 #include "wait/stack.h"
 #include "wait/suspend.h"
 
@@ -32,6 +33,7 @@ void worker_init(struct worker *w, struct runtime *rt, unsigned index)
         w->budget = w->budget_full = 1;
         w->searching = w->callback = false;
         w->pauses = 0;
+        w->jobs_long = w->ring_first = false;
         w->slept_ns = INT64_MAX; /* a spinner would only be in the way of those who start */
         w->fault = NULL;
         w->stack_cache = w->crowded = NULL;
@@ -130,6 +132,7 @@ void worker_main(void *arg)
         suspend_first(w);
         if (w->fault)
                 guard_report(w);
+        io_close(w);
         call_on_thread(w, 0);
         watch_exit(NULL);
         guard_thread(NULL, 0);

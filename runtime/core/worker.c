@@ -10,6 +10,7 @@
 
 #include "core/group.h"
 #include "core/runtime.h"
+#include "io/io.h"
 #include "wait/stack.h"
 #include "wait/suspend.h"
 
@@ -18,7 +19,8 @@ enum { BATCH_MOST = SIZE_BATCH_MOST, REMOTE_MOST = 64 };
 enum { BATCH_SMALL = 16, PAUSES_MOST = 31 };
 /* Spinning pays after sleeps shorter than so many spins; else a share of it must do. */
 enum { SPIN_PAYS = 5, SPIN_SHARE = 8, SPIN_PAUSES = 8 };
-#define FAIR_NS 200000
+#define FAIR_NS      200000
+#define JOBS_LONG_NS 20000
 
 /* Something to run. */
 struct find {
@@ -240,6 +242,23 @@ static inline struct skua_job *from_injector(struct worker *w, unsigned node_ind
         return NULL;
 }
 
+/* From the own ring or the node's injectors, whose turn it is first. */
+static struct skua_job *from_outside(struct worker *w)
+{
+        struct skua_job *job;
+
+        if (!w->io)
+                return from_injector(w, w->node_index);
+        if ((job = from_batch(w)))
+                return job;
+        w->ring_first = !w->ring_first;
+        if (w->ring_first && io_turn(w) && (job = from_batch(w)))
+                return job;
+        if ((job = from_injector(w, w->node_index)) || w->ring_first)
+                return job;
+        return io_turn(w) ? from_batch(w) : NULL;
+}
+
 /* One of the places where something may wait while newer work goes on coming. */
 static struct find fair_source(struct worker *w, unsigned source)
 {
@@ -247,7 +266,7 @@ static struct find fair_source(struct worker *w, unsigned source)
 
         switch (source) {
         case 0:
-                found.job = from_injector(w, w->node_index);
+                found.job = from_outside(w);
                 break;
         case 1:
                 found.job = w->alone ? queue_take_alone(&w->run) : queue_steal(&w->run);
@@ -259,6 +278,15 @@ static struct find fair_source(struct worker *w, unsigned source)
                 found.fork = w->outstanding && (found.job = deque_steal(w));
         }
         return found;
+}
+
+/* Jobs of timers that have expired go to the own queues. */
+static void timers_look(struct worker *w, int64_t now)
+{
+        int64_t next = timers_next_ns(w);
+
+        if (next && now >= next)
+                io_clock(w, now);
 }
 
 /* The turn that keeps old work from starving, whatever comes newly: each time another source is
@@ -273,6 +301,8 @@ static struct find fair(struct worker *w)
                          : turn_ns >= FAIR_NS            ? 1
                                                          : (unsigned)(FAIR_NS / turn_ns);
         w->budget = w->budget_full;
+        w->jobs_long = turn_ns >= JOBS_LONG_NS;
+        timers_look(w, now);
         for (unsigned i = 0; i < FAIR_SOURCES && !found.job; i++)
                 found = fair_source(w, (w->fair_turn + i) % FAIR_SOURCES);
         w->fair_turn++;
@@ -290,6 +320,9 @@ static void arrivals(struct worker *w)
         /* relaxed: as above. */
         if (load_relaxed_ptr(&gate->stacks))
                 ready_take(w);
+        /* relaxed: as above. */
+        if (load_relaxed_u32(&gate->requests))
+                io_requests(w);
 }
 
 /* Ends a search with success. */
@@ -308,7 +341,7 @@ bool worker_has_work(const struct worker *w)
         /* relaxed, all: a hint. */
         return w->ready || w->mail || load_relaxed_ptr(&w->gate->stacks) ||
                load_relaxed_ptr(&w->gate->jobs) || queue_count(&w->run) || queue_count(&w->batch) ||
-               injectors_visible(w->runtime->nodes[w->node_index].injectors);
+               injectors_visible(w->runtime->nodes[w->node_index].injectors) || io_visible(w);
 }
 
 static struct find own(struct worker *w)
@@ -316,6 +349,8 @@ static struct find own(struct worker *w)
         struct find found = {NULL, false};
 
         arrivals(w);
+        if (w->io)
+                io_between(w);
         if (--w->budget == 0 && (found = fair(w)).job)
                 return found;
         if (w->crowded) {
@@ -335,7 +370,7 @@ static struct find own(struct worker *w)
                 found.fork = true;
                 return found;
         }
-        found.job = from_injector(w, w->node_index);
+        found.job = from_outside(w);
         return found;
 }
 
@@ -441,6 +476,7 @@ static struct find spin(struct worker *w)
         unsigned pause = 1;
 
         do {
+                timers_look(w, now);
                 if ((found = look_around(w)).job)
                         return found;
                 for (unsigned i = 0; i < pause; i++)
@@ -484,6 +520,7 @@ static struct find search(struct worker *w)
                 if (parks == load_relaxed_u64(&w->count.parks))
                         kernel_yield();
                 w->slept_ns = kernel_now_ns() - w->slept_ns;
+                w->budget_start_ns += w->slept_ns; /* turns are measured without it */
         }
         worker_busy(w);
         return found;

@@ -9,9 +9,11 @@
 #include "core/kernel.h"
 #include "core/park.h"
 #include "core/queue.h"
+#include "io/timer.h"
 #include "place/placement.h"
 #include "skua.h"
 
+struct io;
 struct runtime;
 
 /* Figures: written by the worker alone, read by anyone. */
@@ -21,6 +23,9 @@ struct worker_count {
         struct word64 suspended, resumed;
         struct word64 beyond;        /* stacks taken beyond the bound */
         struct word64 busy_since_ns; /* 0: idle */
+        struct word64 delivered;     /* jobs of completions */
+        struct word64 completions;
+        struct word64 io_begun, io_ended; /* operations; ended: by who holds the io's lock */
         struct word32 parked;
 };
 
@@ -33,6 +38,9 @@ struct worker {
         bool alone;              /* the runtime's only worker */
         bool searching;          /* counted in the summary */
         bool callback;           /* in on_thread: not a job */
+        bool jobs_long;          /* of late: what is to be sent shall not wait for them */
+        bool ring_first;         /* its completions before the injector, in turns */
+        struct io *io;           /* NULL: no I/O yet */
         unsigned pauses;         /* before the next look at an injector */
         unsigned isolated;       /* depth of skua_isolated on this stack */
         unsigned budget;         /* turns until the next fairness turn */
@@ -63,6 +71,9 @@ struct worker {
         int64_t slept_ns; /* length of the last sleep; while asleep: when it began */
         struct kernel_thread thread;
         struct stack *first_stack;
+
+        struct wordptr io_seen; /* io, for the others */
+        struct timers timers;
 
         _Alignas(ARCH_APART) struct worker_count count;
         struct queue run;   /* spawned here; newest first for the owner */

@@ -40,7 +40,8 @@ static void sum_workers(const struct runtime *rt, struct skua_stats *sum)
         for (unsigned i = 0; i < rt->worker_count; i++) {
                 const struct worker *w = rt->workers[i];
 
-                sum->submitted += figure(&w->count.spawned) - figure(&w->count.overflowed);
+                sum->submitted += figure(&w->count.spawned) + figure(&w->count.delivered) -
+                                  figure(&w->count.overflowed);
                 sum->run += figure(&w->count.run);
                 sum->cancelled += figure(&w->count.cancelled);
                 sum->suspended += figure(&w->count.suspended) - figure(&w->count.resumed);
@@ -77,6 +78,9 @@ SKUA_API int skua_stats_read(struct skua *handle, struct skua_stats *out)
         sum.refused = figure(&rt->refused);
         sum_injectors(rt, &sum);
         sum_workers(rt, &sum);
+        /* relaxed, both: figures. */
+        sum.ring_path = load_relaxed_u32(&rt->ring_path);
+        sum.ring_error = (int32_t)load_relaxed_u32(&rt->ring_error);
         return give(out, out->size, &sum, sizeof sum);
 }
 
@@ -98,6 +102,7 @@ SKUA_API int skua_stats_worker(struct skua *handle, unsigned index, struct skua_
         stats.stolen_local = figure(&count->stolen_local);
         stats.stolen_remote = figure(&count->stolen_remote);
         stats.parks = figure(&count->parks);
+        stats.completions = figure(&count->completions);
         stats.busy_ns = figure(&count->busy_ns);
         busy_since = figure(&count->busy_since_ns);
         now = (uint64_t)kernel_now_ns();

@@ -22,6 +22,21 @@ void kernel_futex_wake(struct word32 *word, int count)
         model_futex_wake(word, count);
 }
 
+int kernel_event_open(void)
+{
+        return 0;
+}
+
+void kernel_event_signal(uint32_t event)
+{
+        (void)event;
+}
+
+void kernel_event_close(uint32_t event)
+{
+        (void)event;
+}
+
 unsigned kernel_cpu(void)
 {
         return machine_nodes > 1 ? model_any(machine_nodes) : 0;

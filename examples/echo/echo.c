@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A TCP echo server without stacks: every step is the completion of an operation. One multishot
+ * accept, one multishot receive per connection into buffers that the kernel chooses, one send at a
+ * time. A connection is a strand: its completions may run on any worker, but one after the other.
+ *
+ *   echo [-w workers] [-m] [-n] PORT
+ *
+ * -m: messages of 64 bytes, of which one that begins with H costs 1 ms of computing (see
+ * bench/load); -n: no io_uring. SIGINT and SIGTERM end it when what was received has been sent.
+ */
+/* link: -luring */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <liburing.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <skua.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BUFFERS = 1024, BUFFER_BYTES = 4096, QUEUE = 16, MESSAGE = 64 };
+#define BURN_NS      1000000
+#define ACCEPT_PAUSE 10000000 /* ns, when there are no descriptors left */
+
+/* Received, not yet sent. */
+struct chunk {
+        char *data;
+        uint32_t number, bytes, sent;
+};
+
+struct connection {
+        struct skua_io receive, send;
+        struct skua_job job; /* moves it to its worker */
+        struct skua_strand strand;
+        struct chunk queue[QUEUE];
+        unsigned first, count;
+        int fd;
+        bool receiving, sending, ended;
+};
+
+static struct skua_buffers buffers;
+static struct skua_group connections;
+static struct skua_io listener;
+static struct skua_timer accept_again;
+static int listen_fd;
+static unsigned next_worker;
+static bool mixed;
+
+static void receive_more(struct skua_worker *self, struct connection *c);
+static void send_first(struct skua_worker *self, struct connection *c);
+
+static void done_nothing(struct skua_worker *self, struct skua_job *job)
+{
+        (void)self;
+        free(skua_container(job, struct connection, send.job));
+}
+
+/* Nothing of it is under way any more. */
+static void maybe_close(struct skua_worker *self, struct connection *c)
+{
+        struct skua_target where = SKUA_TARGET_INIT;
+
+        if (!c->ended || c->receiving || c->sending)
+                return;
+        where.group = &connections;
+        io_uring_prep_close(skua_io_prepare_to(self, &c->send, done_nothing, &where), c->fd);
+}
+
+static void burn(void)
+{
+        struct timespec t;
+        int64_t end = 0, now;
+
+        do {
+                clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+                now = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+                end = end ? end : now + BURN_NS;
+        } while (now < end);
+}
+
+/* What the messages ask for before they are answered. */
+static void compute(const struct chunk *chunk)
+{
+        for (uint32_t i = 0; mixed && i < chunk->bytes; i += MESSAGE)
+                if (chunk->data[i] == 'H')
+                        burn();
+}
+
+static void sent(struct skua_worker *self, struct skua_job *job)
+{
+        struct connection *c = skua_container(job, struct connection, send.job);
+        struct chunk *chunk = &c->queue[c->first];
+
+        c->sending = false;
+        if (c->send.res > 0)
+                chunk->sent += (uint32_t)c->send.res;
+        else
+                c->ended = true;
+        if (chunk->sent == chunk->bytes || c->ended) {
+                skua_buffers_return(self, &buffers, chunk->number);
+                c->first = (c->first + 1) % QUEUE;
+                c->count--;
+        }
+        if (c->ended)
+                for (; c->count; c->count--, c->first = (c->first + 1) % QUEUE)
+                        skua_buffers_return(self, &buffers, c->queue[c->first].number);
+        if (c->count)
+                send_first(self, c);
+        if (c->ended && c->receiving)
+                skua_io_cancel(self, &c->receive);
+        else if (!c->ended && !c->receiving && c->count < QUEUE / 2)
+                receive_more(self, c);
+        maybe_close(self, c);
+}
+
+static void send_first(struct skua_worker *self, struct connection *c)
+{
+        struct chunk *chunk = &c->queue[c->first];
+        struct skua_target where = SKUA_TARGET_INIT;
+
+        c->sending = true;
+        where.group = &connections;
+        where.strand = &c->strand;
+        io_uring_prep_send(skua_io_prepare_to(self, &c->send, sent, &where), c->fd,
+                           chunk->data + chunk->sent, chunk->bytes - chunk->sent, MSG_NOSIGNAL);
+}
+
+static void received(struct skua_worker *self, struct skua_job *job)
+{
+        struct connection *c = skua_container(job, struct connection, receive.job);
+        struct chunk *chunk = &c->queue[(c->first + c->count) % QUEUE];
+
+        c->receiving = c->receive.flags & SKUA_IO_MORE;
+        chunk->data = skua_buffers_data(&buffers, &c->receive, &chunk->number);
+        if (c->receive.res > 0 && !c->ended) {
+                chunk->bytes = (uint32_t)c->receive.res;
+                chunk->sent = 0;
+                c->count++;
+                compute(chunk);
+                if (!c->sending)
+                        send_first(self, c);
+        } else if (chunk->data) {
+                skua_buffers_return(self, &buffers, chunk->number);
+        }
+        if (c->receive.res == 0 || (c->receive.res < 0 && c->receive.res != -ECANCELED))
+                c->ended = true;
+        /* A peer that sends and does not read: no more of it until half has gone out. */
+        if (c->receiving && c->count == QUEUE - 1)
+                skua_io_cancel(self, &c->receive);
+        else if (!c->receiving && !c->ended && c->count < QUEUE / 2)
+                receive_more(self, c);
+        maybe_close(self, c);
+}
+
+static void receive_more(struct skua_worker *self, struct connection *c)
+{
+        struct skua_target where = SKUA_TARGET_INIT;
+        struct io_uring_sqe *sqe;
+
+        if (skua_cancelled(self)) {
+                c->ended = true;
+                return;
+        }
+        where.group = &connections;
+        where.strand = &c->strand;
+        sqe = skua_io_prepare_to(self, &c->receive, received, &where);
+        io_uring_prep_recv_multishot(sqe, c->fd, NULL, 0, 0);
+        skua_buffers_use(self, &buffers, &c->receive,
+                         sqe); /* if not, it completes with the error */
+        c->receiving = true;
+}
+
+static void begin(struct skua_worker *self, struct skua_job *job)
+{
+        receive_more(self, skua_container(job, struct connection, job));
+}
+
+static void accept_more(struct skua_worker *self);
+
+static void accepted(struct skua_worker *self, struct skua_job *job)
+{
+        struct skua_target where = SKUA_TARGET_INIT;
+        struct connection *c;
+        int one = 1;
+
+        (void)job;
+        if (listener.res >= 0) {
+                c = calloc(1, sizeof *c);
+                if (!c) {
+                        close(listener.res);
+                        return;
+                }
+                c->fd = listener.res;
+                setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+                skua_strand_init(&c->strand);
+                skua_job_init(&c->job, begin);
+                where.group = &connections;
+                where.worker = SKUA_WORKER(next_worker++ % skua_workers(skua_runtime(self)));
+                skua_submit_to(skua_runtime(self), &c->job, &where);
+        }
+        if (listener.flags & SKUA_IO_MORE || listener.res == -ECANCELED)
+                return;
+        if (listener.res == -EMFILE || listener.res == -ENFILE || listener.res == -ENOMEM)
+                skua_timer_start(self, &accept_again, skua_now_ns() + ACCEPT_PAUSE);
+        else
+                accept_more(self);
+}
+
+static void accept_more(struct skua_worker *self)
+{
+        io_uring_prep_multishot_accept(skua_io_prepare(self, &listener, accepted), listen_fd, NULL,
+                                       NULL, SOCK_CLOEXEC);
+}
+
+static void resume(struct skua_worker *self, struct skua_job *job)
+{
+        (void)job;
+        if (!skua_cancelled(self))
+                accept_more(self);
+}
+
+static void start(struct skua_worker *self, void *arg)
+{
+        (void)arg;
+        accept_more(self);
+}
+
+static int listen_on(unsigned port)
+{
+        struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+        int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+        if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) || listen(fd, 4096))
+                return -1;
+        return fd;
+}
+
+int main(int argc, char **argv)
+{
+        struct skua_options options = SKUA_OPTIONS_INIT;
+        struct skua *rt;
+        sigset_t set;
+        int option, result, signal_number;
+
+        while ((option = getopt(argc, argv, "w:mnB")) != -1)
+                if (option == 'w')
+                        options.workers = (unsigned)atoi(optarg);
+                else if (option == 'm')
+                        mixed = true;
+                else if (option == 'n')
+                        options.flags |= SKUA_NO_RING;
+        listen_fd = optind < argc ? listen_on((unsigned)atoi(argv[optind])) : -1;
+        if (listen_fd < 0) {
+                perror("echo: cannot listen");
+                return 1;
+        }
+        sigemptyset(&set);
+        sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGTERM);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+        skua_group_init(&connections);
+        skua_timer_init(&accept_again, resume);
+        result = skua_start(&rt, &options);
+        if (!result)
+                result = skua_buffers_init(rt, &buffers, BUFFERS, BUFFER_BYTES);
+        if (!result)
+                result = skua_run(rt, start, NULL);
+        if (result) {
+                fprintf(stderr, "echo: %s\n", strerror(-result));
+                return 1;
+        }
+        sigwait(&set, &signal_number);
+        skua_stop(rt, SKUA_CANCEL);
+        skua_buffers_fini(&buffers);
+        close(listen_fd);
+        return 0;
+}

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Provided buffers. Each worker that uses them has a set of its own: the buffers, and the ring
+ * through which the kernel gets them. The kernel takes from the ring's head; whoever has read a
+ * buffer lays it behind its tail, under the set's lock. Which are out is counted by completions and
+ * returns, as the kernel does not tell.
+ */
+#include "io/buffers.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/runtime.h"
+#include "place/memory.h"
+
+enum { BUFFERS_MOST = 32768, GROUPS = 65536 };
+
+struct buffer_set {
+        struct buffer_set *next; /* of the io */
+        struct skua_buffers *buffers;
+        struct io *io;           /* NULL: its ring has gone */
+        struct skua_io *waiting; /* under the io's lock */
+        struct io_uring_buf_ring *ring;
+        char *memory;
+        int error;     /* of the registration */
+        uint16_t head; /* where buffers_pick() takes */
+        _Alignas(ARCH_APART) struct word32 lock;
+        uint16_t tail;
+        bool wanted;            /* somebody waits */
+        struct word32 taken;    /* written under the io's lock */
+        struct word32 returned; /* written under the set's lock */
+};
+
+static struct word32 next_group;
+
+static void set_lock(struct buffer_set *set)
+{
+        /* [BF1] acquire pairs with set_unlock(). Bound: the holder's few steps. */
+        while (exchange_acq_rel_u32(&set->lock, 1))
+                kernel_yield();
+}
+
+static void set_unlock(struct buffer_set *set)
+{
+        /* [BF1] release pairs with set_lock(): the tail, and what is in front of it. */
+        store_release_u32(&set->lock, 0);
+}
+
+/* How many the kernel has, at most. */
+static unsigned available(const struct buffer_set *set)
+{
+        /* relaxed, both: one of them is behind its lock, the other only makes it look like less. */
+        return set->buffers->count_ -
+               (load_relaxed_u32(&set->taken) - load_relaxed_u32(&set->returned));
+}
+
+static size_t ring_bytes(const struct skua_buffers *b)
+{
+        return b->count_ * sizeof(struct io_uring_buf);
+}
+
+static void lay(struct buffer_set *set, unsigned number)
+{
+        const struct skua_buffers *b = set->buffers;
+        struct io_uring_buf *buf = &set->ring->bufs[set->tail & (b->count_ - 1)];
+
+        buf->addr = (uint64_t)(uintptr_t)(set->memory + number * b->bytes_);
+        buf->len = (uint32_t)b->bytes_;
+        buf->bid = (uint16_t)number;
+        set->tail++;
+}
+
+static void show(struct buffer_set *set)
+{
+        /* [UR1] release pairs with the kernel's acquire, or that of buffers_pick(). A 16-bit word
+         * of the kernel's interface, which arch.h does not have. */
+        __atomic_store_n(&set->ring->tail, set->tail, __ATOMIC_RELEASE);
+}
+
+static int register_set(struct io *io, struct buffer_set *set)
+{
+        struct io_uring_buf_reg registration = {
+                .ring_addr = (uint64_t)(uintptr_t)set->ring,
+                .ring_entries = set->buffers->count_,
+                .bgid = (uint16_t)set->buffers->group_,
+        };
+
+        return ring_register_buffers(&io->ring, &registration);
+}
+
+static void free_set(struct buffer_set *set)
+{
+        const struct skua_buffers *b = set->buffers;
+
+        memory_unmap(set->ring, ring_bytes(b));
+        memory_unmap(set->memory, b->count_ * b->bytes_);
+        free(set);
+}
+
+static struct buffer_set *make_set(struct io *io, struct skua_buffers *b)
+{
+        int node = (int)io->worker->runtime->nodes[io->worker->node_index].id;
+        struct buffer_set *set = aligned_alloc(ARCH_APART, sizeof *set);
+
+        if (!set)
+                return NULL;
+        memset(set, 0, sizeof *set);
+        set->buffers = b;
+        set->io = io;
+        set->ring = memory_map(ring_bytes(b), node);
+        set->memory = memory_map(b->count_ * b->bytes_, node);
+        if (!set->ring || !set->memory) {
+                if (set->ring)
+                        memory_unmap(set->ring, ring_bytes(b));
+                if (set->memory)
+                        memory_unmap(set->memory, b->count_ * b->bytes_);
+                free(set);
+                return NULL;
+        }
+        set->error = register_set(io, set);
+        for (unsigned i = 0; i < b->count_; i++)
+                lay(set, i);
+        show(set);
+        return set;
+}
+
+static struct wordptr *set_of(struct skua_buffers *b, unsigned worker)
+{
+        return (struct wordptr *)(void *)&b->sets_[worker];
+}
+
+SKUA_API int skua_buffers_init(struct skua *rt, struct skua_buffers *b, unsigned count,
+                               size_t bytes)
+{
+        struct runtime *runtime = runtime_of(rt);
+        uint32_t group;
+
+        if (!runtime || !b || !count || count > BUFFERS_MOST || count & (count - 1) || !bytes ||
+            bytes > INT32_MAX)
+                return -EINVAL;
+        group = fetch_add_relaxed_u32(&next_group, 1); /* relaxed: a number of its own */
+        if (group >= GROUPS)
+                return -EAGAIN;
+        memset(b, 0, sizeof *b);
+        b->sets_ = calloc(runtime->worker_count, sizeof *b->sets_);
+        if (!b->sets_)
+                return -ENOMEM;
+        b->rt_ = rt;
+        b->count_ = count;
+        b->bytes_ = bytes;
+        b->group_ = group;
+        return 0;
+}
+
+SKUA_API int skua_buffers_use(struct skua_worker *self, struct skua_buffers *b, struct skua_io *io,
+                              struct io_uring_sqe *sqe)
+{
+        struct worker *w = worker_of(self);
+        struct wordptr *own = set_of(b, w->index);
+        struct buffer_set *set = load_relaxed_ptr(own); /* relaxed: only this worker writes it */
+
+        if (!set) {
+                set = make_set(w->io, b);
+                if (!set) {
+                        io_refuse_open(io, -ENOMEM);
+                        return -ENOMEM;
+                }
+                io_lock(w->io);
+                set->next = w->io->sets;
+                w->io->sets = set;
+                io_unlock(w->io);
+                /* [BF2] release pairs with the acquire in skua_buffers_data(). */
+                store_release_ptr(own, set);
+        }
+        if (set->error) {
+                io_refuse_open(io, set->error);
+                return set->error;
+        }
+        sqe->flags |= IOSQE_BUFFER_SELECT;
+        sqe->buf_group = (uint16_t)b->group_;
+        io->set_ = set;
+        return 0;
+}
+
+SKUA_API void *skua_buffers_data(struct skua_buffers *b, const struct skua_io *io, uint32_t *number)
+{
+        uint32_t index = io->flags >> IORING_CQE_BUFFER_SHIFT;
+        const struct buffer_set *set;
+
+        if (!(io->flags & IORING_CQE_F_BUFFER))
+                return NULL;
+        /* [BF2] pairs with skua_buffers_use(). */
+        set = load_acquire_ptr(set_of(b, io->home_));
+        *number = io->home_ << 16 | index;
+        return set->memory + index * b->bytes_;
+}
+
+SKUA_API void skua_buffers_return(struct skua_worker *self, struct skua_buffers *b, uint32_t number)
+{
+        struct worker *w = worker_of(self);
+        /* [BF2] pairs with skua_buffers_use(). */
+        struct buffer_set *set = load_acquire_ptr(set_of(b, number >> 16));
+        bool wanted, alone = w->alone;
+
+        if (!alone)
+                set_lock(set);
+        lay(set, number & 0xffff);
+        show(set);
+        /* relaxed, both: under the lock. */
+        store_relaxed_u32(&set->returned, load_relaxed_u32(&set->returned) + 1);
+        wanted = set->wanted;
+        set->wanted = false;
+        if (!alone)
+                set_unlock(set);
+        if (wanted)
+                io_request(w->runtime, number >> 16, GATE_REQUEST_BUFFERS);
+}
+
+void buffers_taken(struct skua_io *op)
+{
+        struct buffer_set *set = op->set_;
+
+        /* relaxed, both: under the io's lock. */
+        store_relaxed_u32(&set->taken, load_relaxed_u32(&set->taken) + 1);
+}
+
+void buffers_wait(struct io *io, struct skua_io *op)
+{
+        struct buffer_set *set = op->set_;
+        bool some;
+
+        io_list_remove(op);
+        io_list_add(&set->waiting, op);
+        op->state_ |= IO_WAITS;
+        set_lock(set);
+        some = available(set);
+        set->wanted = !some;
+        set_unlock(set);
+        if (some)
+                io_request(io->worker->runtime, io->worker->index, GATE_REQUEST_BUFFERS);
+}
+
+void buffers_ended(struct io *io, struct skua_io *op)
+{
+        struct buffer_set *set = op->set_;
+
+        /* It was perhaps the one for which the buffers were kept that are there. */
+        if (set->waiting)
+                io_request(io->worker->runtime, io->worker->index, GATE_REQUEST_BUFFERS);
+}
+
+void buffers_stop(struct io *io)
+{
+        for (struct buffer_set *set = io->sets; set; set = set->next)
+                while (set->waiting)
+                        io_ask(io, set->waiting);
+}
+
+/* The oldest of those that wait; they are few. */
+static struct skua_io *oldest(struct buffer_set *set)
+{
+        struct skua_io *op = set->waiting;
+
+        while (op && op->next_)
+                op = op->next_;
+        return op;
+}
+
+/* Each of those that can have a buffer is issued again: they came back because there was data. */
+static void reissue(struct io *io, struct buffer_set *set)
+{
+        struct skua_io *op;
+
+        /* Bound: the buffers of the set. */
+        for (unsigned left = available(set); left; left--) {
+                io_lock(io);
+                op = oldest(set);
+                if (op)
+                        io_list_remove(op);
+                io_unlock(io);
+                if (!op)
+                        return;
+                io_issue(io, op);
+        }
+        set_lock(set);
+        set->wanted = set->waiting;
+        set_unlock(set);
+}
+
+void buffers_reissue(struct io *io)
+{
+        for (struct buffer_set *set = io->sets; set; set = set->next)
+                reissue(io, set);
+}
+
+void buffers_retire(struct io *io)
+{
+        for (struct buffer_set *set = io->sets; set; set = set->next)
+                set->io = NULL;
+}
+
+bool buffers_pick(struct io_ring *ring, unsigned group, struct buffer_pick *out)
+{
+        struct io *io = skua_container(ring, struct io, ring);
+        struct buffer_set *set = io->sets;
+        const struct io_uring_buf *buf;
+
+        while (set && set->buffers->group_ != group)
+                set = set->next;
+        /* [UR1] acquire pairs with show(). */
+        if (!set || __atomic_load_n(&set->ring->tail, __ATOMIC_ACQUIRE) == set->head)
+                return false;
+        buf = &set->ring->bufs[set->head++ & (set->buffers->count_ - 1)];
+        out->data = (void *)(uintptr_t)buf->addr;
+        out->bytes = buf->len;
+        out->number = buf->bid;
+        return true;
+}
+
+/* ------------------------------------------------------------------ the end */
+
+struct unregister {
+        struct skua_job job;
+        struct skua_buffers *buffers;
+};
+
+/* On the worker whose set it is. */
+static void unregister(struct skua_worker *self, struct skua_job *job)
+{
+        struct worker *w = worker_of(self);
+        struct skua_buffers *b = ((struct unregister *)(void *)job)->buffers;
+        struct buffer_set *set = b->sets_[w->index], **link;
+
+        io_lock(w->io);
+        for (link = &w->io->sets; *link != set; link = &(*link)->next)
+                ;
+        *link = set->next;
+        io_unlock(w->io);
+        if (!set->error)
+                ring_unregister_buffers(&w->io->ring, b->group_);
+}
+
+static void unregister_all(struct skua_buffers *b, unsigned count)
+{
+        struct unregister jobs[count];
+        struct skua_group group;
+
+        skua_group_init(&group);
+        for (unsigned i = 0; i < count; i++) {
+                struct skua_target where = SKUA_TARGET_INIT;
+
+                jobs[i].buffers = b;
+                skua_job_init(&jobs[i].job, unregister);
+                where.worker = SKUA_WORKER(i);
+                where.group = &group;
+                if (b->sets_[i] && ((struct buffer_set *)b->sets_[i])->io)
+                        skua_submit_to(b->rt_, &jobs[i].job, &where);
+        }
+        skua_group_wait(&group, -1);
+}
+
+SKUA_API void skua_buffers_fini(struct skua_buffers *b)
+{
+        unsigned count = runtime_of(b->rt_)->worker_count;
+
+        unregister_all(b, count);
+        for (unsigned i = 0; i < count; i++)
+                if (b->sets_[i])
+                        free_set(b->sets_[i]);
+        free(b->sets_);
+}

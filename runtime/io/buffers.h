@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Provided buffers: sets of one worker each, and operations that wait because a set is empty.
+ */
+#ifndef IO_BUFFERS_H
+#define IO_BUFFERS_H
+
+#include "io/io.h"
+
+/* The operation has found its set empty; it waits until a buffer comes back. Under the lock. */
+void buffers_wait(struct io *io, struct skua_io *op);
+
+/* A completion carries a buffer of the operation's set. Under the lock. */
+void buffers_taken(struct skua_io *op);
+
+/* All that wait are to be cancelled. Under the lock. */
+void buffers_stop(struct io *io);
+
+/* An operation of a set has ended. Under the lock. */
+void buffers_ended(struct io *io, struct skua_io *op);
+
+/* Issues those that wait, as far as there are buffers. Owner. */
+void buffers_reissue(struct io *io);
+
+/* The ring is about to go. */
+void buffers_retire(struct io *io);
+
+/* For a ring in plain memory, in the place of the kernel: takes a buffer of a group. False: none is
+ * left, or there is no such group. */
+struct buffer_pick {
+        void *data;
+        size_t bytes;
+        uint32_t number;
+};
+bool buffers_pick(struct io_ring *ring, unsigned group, struct buffer_pick *out);
+
+#endif

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * From completions to jobs; see io.h. An operation that completes once becomes a job at once. One
+ * that completes several times counts what is pending: whoever raises the count from 0 queues its
+ * job, which handles one after the other and gives the operation up when it has brought the count
+ * to 0.
+ */
+#include "io/io.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/group.h"
+#include "core/strand.h"
+#include "io/buffers.h"
+#include "io/timer.h"
+
+enum { LATER_CHUNK = 64, MULTI_TURN = 16 };
+
+/* A completion of an operation that completes several times, while an earlier one is handled. */
+struct later {
+        struct later *next;
+        struct io *io; /* whose pool it is of */
+        int32_t res;
+        uint32_t flags;
+};
+
+struct later_chunk {
+        struct later_chunk *next;
+        struct later nodes[LATER_CHUNK];
+};
+
+void later_retire(struct io *io)
+{
+        struct later_chunk *chunk, *next;
+
+        for (chunk = io->chunks; chunk; chunk = next) {
+                next = chunk->next;
+                free(chunk);
+        }
+}
+
+static bool refill_spare(struct io *io)
+{
+        struct later_chunk *chunk;
+
+        /* [IO4] acquire pairs with give_later(): whoever gave a node back has read it. */
+        io->spare = exchange_acq_rel_ptr(&io->returned, NULL);
+        if (io->spare)
+                return true;
+        chunk = malloc(sizeof *chunk);
+        if (!chunk)
+                return false;
+        chunk->next = io->chunks;
+        io->chunks = chunk;
+        for (unsigned i = 0; i < LATER_CHUNK; i++) {
+                chunk->nodes[i].io = io;
+                chunk->nodes[i].next = io->spare;
+                io->spare = &chunk->nodes[i];
+        }
+        return true;
+}
+
+static void give_later(struct later *later)
+{
+        struct io *io = later->io;
+        void *old = load_relaxed_ptr(&io->returned); /* relaxed: the CAS checks it */
+
+        do {
+                later->next = old;
+                /* [IO4] release pairs with the exchange in refill_spare(). Bound: lock-free. */
+        } while (!cas_acq_rel_ptr(&io->returned, &old, later));
+}
+
+static struct word32 *pending_of(struct skua_io *op)
+{
+        return (struct word32 *)(void *)&op->pending_;
+}
+
+static struct wordptr *later_of(struct skua_io *op)
+{
+        return (struct wordptr *)(void *)&op->later_;
+}
+
+/* An operation's job becomes ready to run: behind the others. */
+static void deliver(struct worker *w, struct skua_io *op)
+{
+        struct skua_job *job = &op->job;
+
+        job->owner_ = op->group_;
+        count_add(&w->count.delivered, 1);
+        if (op->strand_) {
+                strand_bind(op->strand_, job, 0);
+                if (!strand_enter(op->strand_, job))
+                        return;
+        }
+        while (!queue_push(&w->batch, job) && !queue_push(&w->run, job))
+                worker_overflow(w); /* bound: thieves only make room */
+}
+
+/* The oldest completion first. */
+static struct later *reverse(struct later *node)
+{
+        struct later *first = NULL, *next;
+
+        for (; node; node = next) {
+                next = node->next;
+                node->next = first;
+                first = node;
+        }
+        return first;
+}
+
+/* The next completion to handle; false: none is visible. */
+static bool next_completion(struct skua_io *op, struct later **list)
+{
+        struct later *node = *list;
+
+        if (op->ready_) {
+                op->ready_ = 0;
+                return true;
+        }
+        if (!node)
+                /* [IO2] acquire pairs with add_later(): the node before its pointer. */
+                node = reverse(exchange_acq_rel_ptr(later_of(op), NULL));
+        if (!node)
+                return false;
+        *list = node->next;
+        op->res = node->res;
+        op->flags = node->flags;
+        give_later(node);
+        return true;
+}
+
+/* So many have been handled; how many there are still. At 0 the operation is nobody's. */
+static uint32_t handled_pending(struct worker *w, struct skua_io *op, uint32_t handled)
+{
+        struct word32 *pending = pending_of(op);
+
+        if (w->alone) {
+                /* relaxed, both: one thread. */
+                store_relaxed_u32(pending, load_relaxed_u32(pending) - handled);
+                return load_relaxed_u32(pending);
+        }
+        /* [IO2] release pairs with the acquire in complete_multi(): we have done with it. */
+        return fetch_add_acq_rel_u32(pending, -handled) - handled;
+}
+
+/* Calls done for the completions of one operation, in order; nobody else does meanwhile. */
+static void run_multi(struct skua_worker *self, struct skua_job *job)
+{
+        struct skua_io *op = skua_container(job, struct skua_io, job);
+        struct skua_group *group = op->group_;
+        struct later *list = op->kept_;
+        uint32_t handled, left;
+        bool held = false;
+
+        op->kept_ = NULL;
+        do {
+                for (handled = 0; handled < MULTI_TURN && next_completion(op, &list); handled++) {
+                        bool more = op->flags & IORING_CQE_F_MORE;
+
+                        if (!more && held)
+                                group_release(group, 1, 0);
+                        op->done_(self, job);
+                        if (!more)
+                                return; /* the operation is the caller's again */
+                }
+                /* The end of this job releases what prepare has held. */
+                if (group && !held)
+                        group_hold(group, 1);
+                held = group;
+                left = handled_pending(worker_of(self), op, handled);
+                /* Bound: a completion is visible before it is counted. */
+        } while (left && handled < MULTI_TURN);
+        if (!left)
+                return;
+        op->kept_ = list;
+        deliver(worker_of(self), op);
+}
+
+/* Behind those that are not handled yet. There is a spare node. */
+static void add_later(struct io *io, struct worker *taker, struct skua_io *op,
+                      const struct io_uring_cqe *cqe)
+{
+        struct later *node = io->spare;
+        void *old;
+
+        io->spare = node->next;
+        node->res = cqe->res;
+        node->flags = cqe->flags;
+        old = load_relaxed_ptr(later_of(op)); /* relaxed: the CAS checks it */
+        do {
+                node->next = old;
+                /* [IO2] release pairs with next_completion(). Bound: lock-free. */
+        } while (!cas_acq_rel_ptr(later_of(op), &old, node));
+        /* [IO2] acquire pairs with handled_pending(): it is nobody's. */
+        if (fetch_add_acq_rel_u32(pending_of(op), 1) == 0)
+                deliver(taker, op);
+}
+
+static void complete_multi(struct io *io, struct worker *taker, struct skua_io *op,
+                           const struct io_uring_cqe *cqe)
+{
+        if (!(op->state_ & IO_MULTI)) {
+                op->state_ |= IO_MULTI;
+                op->job.run_ = run_multi;
+        }
+        /* [IO2] acquire pairs with handled_pending(). Only we, under the lock, count up. */
+        if (load_acquire_u32(pending_of(op))) {
+                add_later(io, taker, op, cqe);
+                return;
+        }
+        op->res = cqe->res;
+        op->flags = cqe->flags;
+        op->ready_ = 1;
+        /* relaxed: the job's queue publishes it. */
+        store_relaxed_u32(pending_of(op), 1);
+        deliver(taker, op);
+}
+
+/* The kernel has done with the operation. */
+static void end_flight(struct io *io, struct skua_io *op)
+{
+        struct worker *w = io->worker;
+
+        if (op->state_ & IO_TIMED)
+                timers_disarm_io(w, op->timer_);
+        io_list_remove(op);
+        if (op->set_)
+                buffers_ended(io, op);
+        op->state_ &= IO_MULTI;
+        /* relaxed: under the lock; a drain reads it when all workers are idle. */
+        count_add(&w->count.io_ended, 1);
+}
+
+/* Takes one completion of an operation. False: no memory; it stays where it is. */
+static bool complete(struct io *io, struct worker *taker, struct skua_io *op,
+                     const struct io_uring_cqe *cqe)
+{
+        uint32_t state = op->state_;
+        bool more = cqe->flags & IORING_CQE_F_MORE, multi = more || state & IO_MULTI;
+        struct io_uring_cqe last = *cqe;
+
+        if (multi && !io->spare && !refill_spare(io))
+                return false;
+        if (last.flags & IORING_CQE_F_BUFFER && op->set_)
+                buffers_taken(op);
+        if (!more && last.res == -ENOBUFS && op->set_ && !(state & IO_CANCEL)) {
+                buffers_wait(io, op);
+                return true;
+        }
+        if (!more && state & IO_REFUSED)
+                last.res = op->res;
+        else if (!more && last.res == -ECANCELED && state & IO_LATE)
+                last.res = -ETIMEDOUT;
+        if (!more)
+                end_flight(io, op);
+        count_add(&taker->count.completions, 1);
+        if (multi) {
+                complete_multi(io, taker, op, &last);
+                return true;
+        }
+        op->res = last.res;
+        op->flags = last.flags;
+        deliver(taker, op);
+        return true;
+}
+
+void io_end(struct io *io, struct skua_io *op, int32_t res)
+{
+        struct io_uring_cqe cqe = {.user_data = (uintptr_t)op, .res = res};
+
+        op->state_ |= IO_CANCEL;
+        if (!complete(io, io->worker, op, &cqe))
+                abort(); /* there was memory for its earlier completions */
+}
+
+/* A completion of one of our own operations. */
+static void complete_internal(struct io *io, uint64_t user_data)
+{
+        struct word32 *armed = (struct word32 *)(uintptr_t)(user_data & ~(uint64_t)IO_TAG_MASK);
+
+        io->internal--;
+        switch (user_data & IO_TAG_MASK) {
+        case IO_TAG_WAKE:
+                io->wake_pending = false;
+                break;
+        case IO_TAG_WATCH:
+                /* [IO5] release pairs with io_watch(): it may be armed anew. */
+                store_release_u32(armed, 0);
+        }
+}
+
+unsigned io_reap(struct io *io, struct worker *taker)
+{
+        struct io_ring *ring = &io->ring;
+        /* relaxed: only who holds the lock writes it. */
+        uint32_t head = load_relaxed_u32(ring->cq_head);
+        /* [UR2] acquire pairs with the kernel's release: the entries before the tail. */
+        uint32_t tail = load_acquire_u32(ring->cq_tail);
+        unsigned before = (unsigned)queue_count(&taker->batch);
+
+        /* Bound: what was there, and room. */
+        for (; head != tail && queue_count(&taker->batch) < BATCH_SLOTS; head++) {
+                const struct io_uring_cqe *cqe = &ring->cqes[head & ring->cq_mask];
+                uint64_t user_data = cqe->user_data;
+
+                if (user_data & IO_TAG_MASK)
+                        complete_internal(io, user_data);
+                else if (!complete(io, taker, (struct skua_io *)(uintptr_t)user_data, cqe))
+                        break;
+        }
+        /* [UR2] release pairs with the kernel's acquire: the entries may be used again. */
+        store_release_u32(ring->cq_head, head);
+        return (unsigned)queue_count(&taker->batch) - before;
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A worker's dealings with its ring: making it, its turns, sleeping in it, requests of others, the
+ * end; see io.h.
+ */
+#include "io/io.h"
+
+#include <poll.h>
+
+#include "core/runtime.h"
+#include "io/buffers.h"
+#include "io/timer.h"
+#include "io/watch.h"
+#include "place/memory.h"
+
+/* ------------------------------------------------------------------ the lock */
+
+void io_lock(struct io *io)
+{
+        if (io->worker->alone)
+                return;
+        /* [IO1] acquire pairs with io_unlock(). Bound: the holder's few steps. */
+        while (exchange_acq_rel_u32(&io->lock, 1))
+                kernel_yield();
+}
+
+void io_unlock(struct io *io)
+{
+        if (!io->worker->alone)
+                /* [IO1] release pairs with io_lock(): the lists and the head of the completions. */
+                store_release_u32(&io->lock, 0);
+}
+
+/* ------------------------------------------------------------------ making and ending */
+
+static struct io *open_io(struct worker *w)
+{
+        struct runtime *rt = w->runtime;
+        struct ring_wish wish = {.entries = rt->ring_entries,
+                                 .deferred = rt->kick_signal || w->alone,
+                                 .forbidden = rt->no_ring};
+        struct io *io = memory_map(sizeof *io, (int)rt->nodes[w->node_index].id);
+
+        if (!io)
+                return NULL;
+        io->worker = w;
+        if (ring_open(&io->ring, &wish)) {
+                memory_unmap(io, sizeof *io);
+                return NULL;
+        }
+        watch_begin(w, io);
+        w->io = io;
+        /* [IO3] release pairs with the acquire in watch.c and skua_io_cancel(): the ring. */
+        store_release_ptr(&w->io_seen, io);
+        /* relaxed, both: for the figures only; all workers write the same. */
+        store_relaxed_u32(&rt->ring_path, io->ring.fallback ? SKUA_RING_EPOLL : SKUA_RING_URING);
+        store_relaxed_u32(&rt->ring_error, (uint32_t)(rt->no_ring ? 0 : io->ring.error));
+        return io;
+}
+
+struct io *io_have(struct worker *w)
+{
+        return w->io ? w->io : open_io(w);
+}
+
+void io_close(struct worker *w)
+{
+        struct io *io = w->io;
+
+        if (!io)
+                return;
+        if (io->internal) {
+                struct io_uring_sqe *sqe = io_internal(io, IO_TAG_NOTHING);
+
+                io_uring_prep_cancel(sqe, NULL, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+                sqe->user_data = IO_TAG_NOTHING;
+                io_unlock(io);
+        }
+        /* What the kernel may still write to must be ended, not only forgotten. Bound: each of them
+         * ends when it is cancelled. */
+        while (io->internal) {
+                ring_enter(&io->ring, true, 0);
+                io_lock(io);
+                io_reap(io, w);
+                io_unlock(io);
+        }
+        ring_leave(&io->ring);
+}
+
+void io_retire(struct worker *w)
+{
+        struct io *io = w->io;
+
+        if (!io)
+                return;
+        w->io = NULL;
+        store_relaxed_ptr(&w->io_seen, NULL); /* relaxed: the other threads have ended */
+        later_retire(io);
+        buffers_retire(io);
+        ring_close(&io->ring);
+        memory_unmap(io, sizeof *io);
+}
+
+/* ------------------------------------------------------------------ requests */
+
+void io_request(struct runtime *rt, unsigned index, uint32_t request)
+{
+        /* [GT3] release pairs with the exchange in arrivals(): what is wanted. */
+        fetch_or_acq_rel_u32(&rt->gates[index].requests, request);
+        /* [PK1] pairs with the parker's second look at its gate. */
+        fence_seq_cst_after_rmw();
+        park_wake_worker(rt, index);
+}
+
+/* Everything that waits for buffers, and what is endless, or all that the kernel has. */
+static void stop_io(struct io *io)
+{
+        io_lock(io);
+        while (io->endless)
+                io_ask(io, io->endless);
+        buffers_stop(io);
+        io_unlock(io);
+        io_cancel_asked(io);
+        if (io_cancelling(io->worker->runtime)) {
+                struct io_uring_sqe *sqe = io_internal(io, IO_TAG_NOTHING);
+
+                io_uring_prep_cancel(sqe, NULL, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+                sqe->user_data = IO_TAG_NOTHING;
+                io_unlock(io);
+        }
+        io_send(io);
+}
+
+void io_requests(struct worker *w)
+{
+        /* [GT3] acquire pairs with io_request(). */
+        uint32_t requests = exchange_acq_rel_u32(&w->gate->requests, 0);
+
+        /* It may be a late one, for the slot's runtime before. */
+        if (!io_stopping(w->runtime))
+                requests &= ~(uint32_t)GATE_REQUEST_STOP;
+        if (requests & GATE_REQUEST_STOP)
+                timers_stop(w);
+        if (!w->io)
+                return;
+        if (requests & GATE_REQUEST_STOP)
+                stop_io(w->io);
+        if (requests & GATE_REQUEST_CANCEL)
+                io_cancel_asked(w->io);
+        if (requests & GATE_REQUEST_BUFFERS)
+                buffers_reissue(w->io);
+}
+
+/* ------------------------------------------------------------------ the worker's loop */
+
+void io_between(struct worker *w)
+{
+        struct io *io = w->io;
+
+        io_seal(io);
+        ring_publish(&io->ring);
+        /* A reply shall not wait for the end of a long job, which the next one may be. */
+        if (w->jobs_long && ring_unsent(&io->ring))
+                io_send(io);
+}
+
+bool io_turn(struct worker *w)
+{
+        struct io *io = w->io;
+        unsigned count;
+
+        if (!ring_ready(&io->ring) && (ring_unsent(&io->ring) || ring_hides(&io->ring)))
+                ring_enter(&io->ring, false, 0);
+        if (!ring_ready(&io->ring))
+                return false;
+        io_lock(io);
+        count = io_reap(io, w);
+        io_unlock(io);
+        return count;
+}
+
+void io_clock(struct worker *w, int64_t now_ns)
+{
+        struct io *io = w->io;
+
+        if (!io) {
+                timers_turn(w, now_ns);
+                return;
+        }
+        io_lock(io);
+        timers_turn(w, now_ns);
+        io_unlock(io);
+        /* relaxed in effect: what others add they also leave a request for. */
+        if (io->asked)
+                io_cancel_asked(io);
+}
+
+/* ------------------------------------------------------------------ sleeping in the ring */
+
+uint32_t io_gate(struct worker *w)
+{
+        struct gate *gate = w->gate;
+
+        if (w->io->ring.futex)
+                return GATE_PARKED;
+        /* relaxed: the owner alone writes it; published by the state. */
+        if (!load_relaxed_u32(&gate->event))
+                store_relaxed_u32(&gate->event, (uint32_t)kernel_event_open());
+        return GATE_PARKED_EVENT;
+}
+
+static void await_wake(struct worker *w)
+{
+        struct io *io = w->io;
+        struct io_uring_sqe *sqe = io_internal(io, IO_TAG_WAKE);
+
+        io->wake_pending = true;
+        if (io->ring.futex) {
+                sqe->opcode = COMPAT_OP_FUTEX_WAIT;
+                sqe->fd = COMPAT_FUTEX_U32 | COMPAT_FUTEX_PRIVATE;
+                sqe->addr = (uint64_t)(uintptr_t)&w->gate->state;
+                sqe->off = GATE_PARKED;
+                sqe->addr3 = COMPAT_FUTEX_MATCH_ANY;
+        } else {
+                /* relaxed: own. */
+                io_uring_prep_read(sqe, (int)load_relaxed_u32(&w->gate->event) - 1, &io->wake_value,
+                                   sizeof io->wake_value, 0);
+        }
+        sqe->user_data = IO_TAG_WAKE;
+        io_unlock(io);
+}
+
+void io_sleep(struct worker *w, int64_t deadline_ns)
+{
+        if (!w->io->wake_pending)
+                await_wake(w);
+        ring_enter(&w->io->ring, true, deadline_ns);
+}
+
+void io_watch(struct worker *w, int fd, struct word32 *armed)
+{
+        struct io *io = w->io;
+        struct io_uring_sqe *sqe;
+        uint64_t user_data = (uint64_t)(uintptr_t)armed | IO_TAG_WATCH;
+
+        /* [IO5] acquire pairs with complete_internal(). */
+        if (load_acquire_u32(armed))
+                return;
+        sqe = io_internal(io, user_data);
+        store_relaxed_u32(armed, 1); /* relaxed: under the lock */
+        io_uring_prep_poll_add(sqe, fd, POLLIN);
+        sqe->user_data = user_data;
+        io_unlock(io);
+}
