@@ -491,12 +491,14 @@ SKUA_API bool skua_timer_cancel(struct skua_worker *self, struct skua_timer *t);
 /* ---------------------------------------------------------------- other event sources */
 
 /* A queue of completions that is not the kernel's: RDMA, DPDK, MPI. Workers that have nothing to do
- * poll it, and busy ones now and then; one at a time, also while a worker waits in a join. */
+ * poll it, and busy ones now and then; one at a time, also while a job waits in a join. Asleep, one
+ * worker watches it. It lives in the caller's memory until it is removed. A drain does not wait for
+ * what it has not delivered; a stop removes it. */
 struct skua_source {
         size_t size; /* sizeof(struct skua_source) */
         /* Takes up to `max` completions, spawning jobs for them; returns how many, or an error,
          * which removes the source. On a worker, but not in a job: it may spawn and submit, not
-         * wait. */
+         * wait or fork. It takes away what has made fd readable, unless arm does. */
         int (*poll)(struct skua_worker *self, struct skua_source *s, unsigned max);
         /* Before a worker sleeps: makes fd readable at the next completion. Returns 1 if something
          * came meanwhile, 0, or an error, which removes it. NULL: nothing to be armed. */
@@ -515,9 +517,10 @@ struct skua_source {
         }
 
 /* Outside or from jobs; blocks shortly. -EINVAL (no poll, or neither fd nor max_sleep_ns, worker
- * out of range), -EEXIST, -EAGAIN (64 are there), -ESHUTDOWN. After remove has returned, poll and
- * arm are not running and will not be called; not from within them: -EDEADLK. -ENOENT: not there.
- */
+ * out of range), -EEXIST (it, or its fd, is there already), -EAGAIN (64 are there), -ESHUTDOWN, the
+ * errors of epoll_create1(2) and of adding fd with epoll_ctl(2). After remove has returned, poll
+ * and arm are not running and will not be called, and fd may be closed; not from within them:
+ * -EDEADLK. -ENOENT: not there. */
 SKUA_API int skua_source_add(struct skua *rt, struct skua_source *s);
 SKUA_API int skua_source_remove(struct skua *rt, struct skua_source *s);
 

@@ -108,6 +108,8 @@ static bool anything_visible(struct worker *w)
          * nobody would wake us when it goes on. */
         if (w->crowded)
                 return true;
+        if (sources_unwatched(&rt->sources))
+                return true;
         for (unsigned i = 0; i < rt->node_count; i++)
                 if (injectors_visible(rt->nodes[i].injectors))
                         return true;
@@ -163,12 +165,20 @@ static bool own_event(const struct worker *w, int64_t deadline_ns)
         return io_visible(w) || (deadline_ns && kernel_now_ns() >= deadline_ns);
 }
 
+/* When it must wake up by itself; 0: never. */
+static int64_t next_ns(const struct worker *w)
+{
+        int64_t timers_ns = timers_next_ns(w), sources_ns = w->sources.next_ns;
+
+        return timers_ns && (!sources_ns || timers_ns < sources_ns) ? timers_ns : sources_ns;
+}
+
 /* Asleep until notified; or until something of its own comes, when, as after a second look that has
  * found something, it takes itself out of the idle set, or is notified by who has been quicker. */
 static void sleep_until_notified(struct worker *w)
 {
         struct word32 *state = &w->gate->state;
-        int64_t deadline_ns = timers_next_ns(w);
+        int64_t deadline_ns = next_ns(w);
         bool ring = io_sleeps(w);
         uint32_t running = GATE_RUNNING, parked = ring ? io_gate(w) : GATE_PARKED;
 
@@ -215,7 +225,9 @@ void park(struct worker *w)
         enter_idle(w);
         hunger(w->runtime);
         /* Own stacks too: the last look at the injector may have woken one by the room it left. */
-        if ((w->ready || anything_visible(w)) && claim(w->runtime, w->index))
+        if ((w->ready || sources_changed(&w->runtime->sources, &w->sources) ||
+             anything_visible(w)) &&
+            claim(w->runtime, w->index))
                 return;
         sleep_until_notified(w);
 }

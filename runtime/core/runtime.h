@@ -12,6 +12,7 @@
 
 #include "core/injector.h"
 #include "core/park.h"
+#include "io/source.h"
 #include "place/placement.h"
 #include "skua.h"
 
@@ -69,6 +70,7 @@ struct runtime {
         _Alignas(ARCH_APART) struct word32 drain_event;
         _Alignas(ARCH_APART) struct word64 stack_count; /* stacks mapped now */
         struct word32 stack_warned;
+        _Alignas(ARCH_APART) struct sources sources;
         struct slot *slot; /* slot.c */
 };
 

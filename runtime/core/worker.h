@@ -9,6 +9,7 @@
 #include "core/kernel.h"
 #include "core/park.h"
 #include "core/queue.h"
+#include "io/source.h"
 #include "io/timer.h"
 #include "place/placement.h"
 #include "skua.h"
@@ -74,6 +75,7 @@ struct worker {
 
         struct wordptr io_seen; /* io, for the others */
         struct timers timers;
+        struct source_watch sources;
 
         _Alignas(ARCH_APART) struct worker_count count;
         struct queue run;   /* spawned here; newest first for the owner */
