@@ -299,16 +299,15 @@ static void check_second(struct skua *rt)
 /* Whichever worker is held up by a long job, another looks. */
 static void check_watch(struct skua *rt)
 {
+        static struct gatekeeper keepers[2 * RIG_WORKERS_MAX];
         struct feed *feed = feed_add(rt);
         unsigned wrong = 0;
 
         for (unsigned i = 0; i < 2 * skua_workers(rt) && skua_workers(rt) > 1; i++) {
-                struct gatekeeper keeper;
-
                 wait_parked(rt);
-                keep(rt, &keeper, i % skua_workers(rt));
+                keep(rt, &keepers[i], i % skua_workers(rt));
                 wrong += feed_slowly(rt, feed, 20, false);
-                let_go(&keeper);
+                let_go(&keepers[i]);
         }
         wrong += feed_slowly(rt, feed, 20, true);
         tap_is(wrong + feed_end(rt, feed), 0, "the watch is handed on");
