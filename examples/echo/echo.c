@@ -23,27 +23,31 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BUFFERS = 1024, BUFFER_BYTES = 4096, QUEUE = 16, MESSAGE = 64 };
+enum { BUFFERS = 256, BUFFER_BYTES = 32768, GATHER = 8, QUEUE_MOST = 16, MESSAGE = 64 };
 #define BURN_NS      1000000
 #define ACCEPT_PAUSE 10000000 /* ns, when there are no descriptors left */
 
-/* Received, not yet sent. */
+/* What a buffer holds: received, not yet sent. */
 struct chunk {
+        struct chunk *next;
         char *data;
-        uint32_t number, bytes, sent;
+        uint32_t number, bytes;
 };
 
 struct connection {
         struct skua_io receive, send;
         struct skua_job job; /* moves it to its worker */
         struct skua_strand strand;
-        struct chunk queue[QUEUE];
-        unsigned first, count;
+        struct chunk *first, **end; /* to be sent, in order */
+        unsigned count;
         int fd;
         bool receiving, sending, ended;
+        struct msghdr message;
+        struct iovec parts[GATHER];
 };
 
 static struct skua_buffers buffers;
+static struct chunk (*chunks)[BUFFERS]; /* of each worker */
 static struct skua_group connections;
 static struct skua_io listener;
 static struct skua_timer accept_again;
@@ -52,7 +56,8 @@ static unsigned next_worker;
 static bool mixed;
 
 static void receive_more(struct skua_worker *self, struct connection *c);
-static void send_first(struct skua_worker *self, struct connection *c);
+static void send_more(struct skua_worker *self, struct connection *c);
+static void flow(struct skua_worker *self, struct connection *c);
 
 static void done_nothing(struct skua_worker *self, struct skua_job *job)
 {
@@ -91,68 +96,98 @@ static void compute(const struct chunk *chunk)
                         burn();
 }
 
+static void queue(struct connection *c, struct chunk *chunk)
+{
+        chunk->next = NULL;
+        if (!c->first)
+                c->end = &c->first;
+        *c->end = chunk;
+        c->end = &chunk->next;
+        c->count++;
+}
+
+/* So many bytes of the first chunks have gone, or will never go. */
+static void unqueue(struct skua_worker *self, struct connection *c, size_t bytes)
+{
+        while (c->first && bytes >= c->first->bytes) {
+                struct chunk *chunk = c->first;
+
+                bytes -= chunk->bytes;
+                c->first = chunk->next;
+                c->count--;
+                skua_buffers_return(self, &buffers, chunk->number);
+        }
+        if (c->first) {
+                c->first->data += bytes;
+                c->first->bytes -= (uint32_t)bytes;
+        }
+}
+
 static void sent(struct skua_worker *self, struct skua_job *job)
 {
         struct connection *c = skua_container(job, struct connection, send.job);
-        struct chunk *chunk = &c->queue[c->first];
 
         c->sending = false;
-        if (c->send.res > 0)
-                chunk->sent += (uint32_t)c->send.res;
-        else
-                c->ended = true;
-        if (chunk->sent == chunk->bytes || c->ended) {
-                skua_buffers_return(self, &buffers, chunk->number);
-                c->first = (c->first + 1) % QUEUE;
-                c->count--;
-        }
-        if (c->ended)
-                for (; c->count; c->count--, c->first = (c->first + 1) % QUEUE)
-                        skua_buffers_return(self, &buffers, c->queue[c->first].number);
-        if (c->count)
-                send_first(self, c);
-        if (c->ended && c->receiving)
-                skua_io_cancel(self, &c->receive);
-        else if (!c->ended && !c->receiving && c->count < QUEUE / 2)
-                receive_more(self, c);
-        maybe_close(self, c);
+        c->ended |= c->send.res <= 0;
+        unqueue(self, c, c->ended ? SIZE_MAX : (size_t)c->send.res);
+        if (c->first)
+                send_more(self, c);
+        flow(self, c);
 }
 
-static void send_first(struct skua_worker *self, struct connection *c)
+static void send_more(struct skua_worker *self, struct connection *c)
 {
-        struct chunk *chunk = &c->queue[c->first];
         struct skua_target where = SKUA_TARGET_INIT;
+        struct io_uring_sqe *sqe;
+        unsigned count = 0;
 
+        for (struct chunk *chunk = c->first; chunk && count < GATHER; chunk = chunk->next) {
+                c->parts[count].iov_base = chunk->data;
+                c->parts[count++].iov_len = chunk->bytes;
+        }
         c->sending = true;
         where.group = &connections;
         where.strand = &c->strand;
-        io_uring_prep_send(skua_io_prepare_to(self, &c->send, sent, &where), c->fd,
-                           chunk->data + chunk->sent, chunk->bytes - chunk->sent, MSG_NOSIGNAL);
+        sqe = skua_io_prepare_to(self, &c->send, sent, &where);
+        if (count == 1) {
+                io_uring_prep_send(sqe, c->fd, c->first->data, c->first->bytes, MSG_NOSIGNAL);
+                return;
+        }
+        c->message.msg_iov = c->parts;
+        c->message.msg_iovlen = count;
+        io_uring_prep_sendmsg(sqe, c->fd, &c->message, MSG_NOSIGNAL);
 }
 
 static void received(struct skua_worker *self, struct skua_job *job)
 {
         struct connection *c = skua_container(job, struct connection, receive.job);
-        struct chunk *chunk = &c->queue[(c->first + c->count) % QUEUE];
+        uint32_t number;
+        char *data = skua_buffers_data(&buffers, &c->receive, &number);
 
         c->receiving = c->receive.flags & SKUA_IO_MORE;
-        chunk->data = skua_buffers_data(&buffers, &c->receive, &chunk->number);
-        if (c->receive.res > 0 && !c->ended) {
-                chunk->bytes = (uint32_t)c->receive.res;
-                chunk->sent = 0;
-                c->count++;
+        if (data && c->receive.res > 0 && !c->ended) {
+                struct chunk *chunk = &chunks[number >> 16][number & 0xffff];
+
+                *chunk = (struct chunk){NULL, data, number, (uint32_t)c->receive.res};
                 compute(chunk);
+                queue(c, chunk);
                 if (!c->sending)
-                        send_first(self, c);
-        } else if (chunk->data) {
-                skua_buffers_return(self, &buffers, chunk->number);
+                        send_more(self, c);
+        } else if (data) {
+                skua_buffers_return(self, &buffers, number);
         }
-        if (c->receive.res == 0 || (c->receive.res < 0 && c->receive.res != -ECANCELED))
+        if (c->receive.res <= 0 && c->receive.res != -ECANCELED)
                 c->ended = true;
-        /* A peer that sends and does not read: no more of it until half has gone out. */
-        if (c->receiving && c->count == QUEUE - 1)
+        flow(self, c);
+}
+
+/* A peer that sends and does not read: no more of it until half has gone out. */
+static void flow(struct skua_worker *self, struct connection *c)
+{
+        c->ended |= skua_cancelled(self);
+        if (c->receiving && (c->ended || c->count >= QUEUE_MOST))
                 skua_io_cancel(self, &c->receive);
-        else if (!c->receiving && !c->ended && c->count < QUEUE / 2)
+        else if (!c->receiving && !c->ended && c->count < QUEUE_MOST / 2)
                 receive_more(self, c);
         maybe_close(self, c);
 }
@@ -162,10 +197,6 @@ static void receive_more(struct skua_worker *self, struct connection *c)
         struct skua_target where = SKUA_TARGET_INIT;
         struct io_uring_sqe *sqe;
 
-        if (skua_cancelled(self)) {
-                c->ended = true;
-                return;
-        }
         where.group = &connections;
         where.strand = &c->strand;
         sqe = skua_io_prepare_to(self, &c->receive, received, &where);
@@ -177,7 +208,7 @@ static void receive_more(struct skua_worker *self, struct connection *c)
 
 static void begin(struct skua_worker *self, struct skua_job *job)
 {
-        receive_more(self, skua_container(job, struct connection, job));
+        flow(self, skua_container(job, struct connection, job));
 }
 
 static void accept_more(struct skua_worker *self);
@@ -268,6 +299,8 @@ int main(int argc, char **argv)
         skua_group_init(&connections);
         skua_timer_init(&accept_again, resume);
         result = skua_start(&rt, &options);
+        if (!result && !(chunks = calloc(skua_workers(rt), sizeof *chunks)))
+                result = -ENOMEM;
         if (!result)
                 result = skua_buffers_init(rt, &buffers, BUFFERS, BUFFER_BYTES);
         if (!result)
@@ -279,6 +312,7 @@ int main(int argc, char **argv)
         sigwait(&set, &signal_number);
         skua_stop(rt, SKUA_CANCEL);
         skua_buffers_fini(&buffers);
+        free(chunks);
         close(listen_fd);
         return 0;
 }

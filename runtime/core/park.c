@@ -11,6 +11,7 @@
 #include "core/worker.h"
 #include "io/io.h"
 #include "io/timer.h"
+#include "io/watch.h"
 
 static uint64_t idle_bit(unsigned index)
 {
@@ -159,18 +160,16 @@ static void hunger(struct runtime *rt)
         }
 }
 
+/* Of two deadlines, of which 0 is none. */
+static int64_t earlier(int64_t a, int64_t b)
+{
+        return !a || (b && b < a) ? b : a;
+}
+
 /* Something of its own has come that nobody notifies: a completion, or the time of a timer. */
 static bool own_event(const struct worker *w, int64_t deadline_ns)
 {
         return io_visible(w) || (deadline_ns && kernel_now_ns() >= deadline_ns);
-}
-
-/* When it must wake up by itself; 0: never. */
-static int64_t next_ns(const struct worker *w)
-{
-        int64_t timers_ns = timers_next_ns(w), sources_ns = w->sources.next_ns;
-
-        return timers_ns && (!sources_ns || timers_ns < sources_ns) ? timers_ns : sources_ns;
 }
 
 /* Asleep until notified; or until something of its own comes, when, as after a second look that has
@@ -178,7 +177,8 @@ static int64_t next_ns(const struct worker *w)
 static void sleep_until_notified(struct worker *w)
 {
         struct word32 *state = &w->gate->state;
-        int64_t deadline_ns = next_ns(w);
+        int64_t deadline_ns = earlier(w->sources.next_ns,
+                                      earlier(timers_next_ns(w), watch_deadline_ns(w)));
         bool ring = io_sleeps(w);
         uint32_t running = GATE_RUNNING, parked = ring ? io_gate(w) : GATE_PARKED;
 

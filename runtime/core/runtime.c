@@ -132,6 +132,7 @@ static void settle(struct runtime *rt, const struct settings *settings)
         /* relaxed, all: threads that are started later see them; the handle is not yet known. */
         store_relaxed_u32(&rt->terminate, 0);
         store_relaxed_u32(&rt->stack_warned, 0);
+        store_relaxed_u32(&rt->sentinel, 0);
         store_relaxed_u64(&rt->stack_count, 0);
         store_relaxed_u32(&rt->ring_path, SKUA_RING_UNUSED);
         store_relaxed_u32(&rt->ring_error, 0);

@@ -11,6 +11,7 @@
 #include "core/group.h"
 #include "core/runtime.h"
 #include "io/io.h"
+#include "io/watch.h"
 #include "wait/stack.h"
 #include "wait/suspend.h"
 
@@ -338,6 +339,8 @@ static void worker_busy(struct worker *w)
         if (w->sources.watcher)
                 sources_leave(w);
         park_found(w);
+        if (w->sentinel)
+                watch_leave(w);
 }
 
 bool worker_has_work(const struct worker *w)
@@ -476,6 +479,11 @@ static struct find spin(struct worker *w)
         int64_t now = kernel_now_ns(), full_ns = w->runtime->spin_ns;
         bool pays = w->slept_ns < full_ns * SPIN_PAYS;
         int64_t deadline = now + (pays ? full_ns : full_ns / SPIN_SHARE);
+
+        /* The only worker waits for its ring or for outside threads: the kernel tells it at once,
+         * and a look a little later finds more to do in one go. */
+        if (w->alone && w->io)
+                deadline = now;
         struct find found;
         unsigned pause = 1;
 
@@ -517,6 +525,8 @@ static struct find search(struct worker *w)
         while (!(found = spin(w)).job) {
                 uint64_t parks = load_relaxed_u64(&w->count.parks); /* relaxed: own */
 
+                if (watch_turn(w))
+                        continue;
                 if (sources_arm(w))
                         park(w);
                 /* relaxed: set before we were woken for it, or seen at the next park. */

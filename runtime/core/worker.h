@@ -26,6 +26,7 @@ struct worker_count {
         struct word64 busy_since_ns; /* 0: idle */
         struct word64 delivered;     /* jobs of completions */
         struct word64 completions;
+        struct word64 kicks;              /* of others that were busy */
         struct word64 io_begun, io_ended; /* operations; ended: by who holds the io's lock */
         struct word32 parked;
 };
@@ -40,6 +41,7 @@ struct worker {
         bool searching;          /* counted in the summary */
         bool callback;           /* in on_thread: not a job */
         bool jobs_long;          /* of late: what is to be sent shall not wait for them */
+        bool sentinel;           /* looks after the others' rings while idle */
         bool ring_first;         /* its completions before the injector, in turns */
         struct io *io;           /* NULL: no I/O yet */
         unsigned pauses;         /* before the next look at an injector */

@@ -34,8 +34,6 @@ static bool cancel_next(struct io *io)
         if (op && op->state_ & IO_WAITS) {
                 io_end(io, op, -ECANCELED);
         } else if (op) {
-                if (op->state_ & IO_ENDLESS)
-                        io_list_add(&io->endless, op);
                 io->internal++;
                 sqe = ring_sqe(&io->ring);
                 io_uring_prep_cancel(sqe, op, 0);

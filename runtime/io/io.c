@@ -37,7 +37,7 @@ static struct io *open_io(struct worker *w)
 {
         struct runtime *rt = w->runtime;
         struct ring_wish wish = {.entries = rt->ring_entries,
-                                 .deferred = rt->kick_signal || w->alone,
+                                 .deferred = w->alone || watch_can_kick(rt),
                                  .forbidden = rt->no_ring};
         struct io *io = memory_map(sizeof *io, (int)rt->nodes[w->node_index].id);
 
@@ -48,7 +48,12 @@ static struct io *open_io(struct worker *w)
                 memory_unmap(io, sizeof *io);
                 return NULL;
         }
-        watch_begin(w, io);
+        if (!watch_begin(w, io)) {
+                ring_leave(&io->ring);
+                ring_close(&io->ring);
+                memory_unmap(io, sizeof *io);
+                return NULL;
+        }
         w->io = io;
         /* [IO3] release pairs with the acquire in watch.c and skua_io_cancel(): the ring. */
         store_release_ptr(&w->io_seen, io);
@@ -97,6 +102,7 @@ void io_retire(struct worker *w)
         store_relaxed_ptr(&w->io_seen, NULL); /* relaxed: the other threads have ended */
         later_retire(io);
         buffers_retire(io);
+        watch_end(io);
         ring_close(&io->ring);
         memory_unmap(io, sizeof *io);
 }

@@ -18,6 +18,7 @@
 struct runtime;
 struct later; /* a completion that waits for the one before it */
 struct later_chunk;
+struct watch;
 struct buffer_set;
 
 /* In state_ of an operation; written by its home before it is submitted, then under the lock. */
@@ -43,7 +44,8 @@ struct io {
         _Alignas(ARCH_APART) struct word32 lock; /* of all below, and of completions */
         struct skua_io *endless, *asked;
         bool wake_pending;   /* an operation that ends when somebody wakes us is in flight */
-        unsigned internal; /* operations of our own in flight */
+        unsigned internal;   /* operations of our own in flight */
+        struct watch *watch; /* NULL: the only worker */
         struct buffer_set *sets;
         struct later *spare;
         struct later_chunk *chunks;
