@@ -153,10 +153,10 @@ typedef void skua_fn(struct skua_worker *self, struct skua_job *job);
 struct skua_job {
         skua_fn *run_;
         struct skua_job *next_;    /* in a queue; of a fork: the next older one */
-        struct skua_job *younger_; /* of a fork: the next younger one */
+        struct skua_job *younger_; /* of a fork: the next younger one; else its strand */
         void *owner_;              /* group of a submitted job, scope of a published fork */
         uint64_t state_;           /* of a published fork: 0, the waiting joiner, or done */
-        uint64_t index_;           /* of a published fork: its place in the ring */
+        uint64_t index_;           /* of a published fork: its place in the ring; else run_ */
         uint32_t flags_;
         uint32_t thief_;
         uint64_t reserved_;
@@ -319,7 +319,10 @@ SKUA_API void skua_group_cancel_at(struct skua *rt, struct skua_group *g, int64_
  * in the caller's memory. Any thread may submit to it at any time; all of its jobs belong to one
  * runtime. The memory may go when its last job has been entered and has left, which waiting for the
  * job's group shows: the strand is left before the group is counted down. A job that waits keeps
- * its strand. */
+ * its strand, so it must not wait for another job of it. Jobs that are cancelled are called in turn
+ * too. queue_limit does not count a strand's jobs, and SKUA_TRY refuses none. The target's worker
+ * holds whenever the job's turn comes; its node only if that is at once, else the next job is
+ * queued where the one before it has ended. */
 struct skua_strand {
         void *word_; /* NULL: idle; else jobs that wait, newest first */
         struct skua_job *ready_;
@@ -488,12 +491,14 @@ SKUA_API bool skua_timer_cancel(struct skua_worker *self, struct skua_timer *t);
 /* ---------------------------------------------------------------- other event sources */
 
 /* A queue of completions that is not the kernel's: RDMA, DPDK, MPI. Workers that have nothing to do
- * poll it, and busy ones now and then; one at a time, also while a worker waits in a join. */
+ * poll it, and busy ones now and then; one at a time, also while a job waits in a join. Asleep, one
+ * worker watches it. It lives in the caller's memory until it is removed. A drain does not wait for
+ * what it has not delivered; a stop removes it. */
 struct skua_source {
         size_t size; /* sizeof(struct skua_source) */
         /* Takes up to `max` completions, spawning jobs for them; returns how many, or an error,
          * which removes the source. On a worker, but not in a job: it may spawn and submit, not
-         * wait. */
+         * wait or fork. It takes away what has made fd readable, unless arm does. */
         int (*poll)(struct skua_worker *self, struct skua_source *s, unsigned max);
         /* Before a worker sleeps: makes fd readable at the next completion. Returns 1 if something
          * came meanwhile, 0, or an error, which removes it. NULL: nothing to be armed. */
@@ -512,9 +517,10 @@ struct skua_source {
         }
 
 /* Outside or from jobs; blocks shortly. -EINVAL (no poll, or neither fd nor max_sleep_ns, worker
- * out of range), -EEXIST, -EAGAIN (64 are there), -ESHUTDOWN. After remove has returned, poll and
- * arm are not running and will not be called; not from within them: -EDEADLK. -ENOENT: not there.
- */
+ * out of range), -EEXIST (it, or its fd, is there already), -EAGAIN (64 are there), -ESHUTDOWN, the
+ * errors of epoll_create1(2) and of adding fd with epoll_ctl(2). After remove has returned, poll
+ * and arm are not running and will not be called, and fd may be closed; not from within them:
+ * -EDEADLK. -ENOENT: not there. */
 SKUA_API int skua_source_add(struct skua *rt, struct skua_source *s);
 SKUA_API int skua_source_remove(struct skua *rt, struct skua_source *s);
 
@@ -524,7 +530,8 @@ struct skua_inbox {
         void *head_;
         struct skua_job *ready_;
         int fd_;
-        uint32_t reserved_[5];
+        uint32_t writers_;
+        uint32_t reserved_[4];
 };
 SKUA_API int skua_inbox_init(struct skua_inbox *in); /* -EMFILE, -ENFILE, -ENOMEM */
 
@@ -532,12 +539,16 @@ SKUA_API int skua_inbox_init(struct skua_inbox *in); /* -EMFILE, -ENFILE, -ENOME
 SKUA_API int skua_inbox_fd(const struct skua_inbox *in);
 
 /* Any thread, also jobs. In order per poster; the inbox's thread is woken at most once until it
- * runs them. */
+ * runs them. Does not block, and enters the kernel only for the first one. */
 SKUA_API void skua_inbox_post(struct skua_inbox *in, struct skua_job *job);
 
-/* Calls up to `max` of the jobs that are there; how many. One thread at a time. */
+/* Calls up to `max` of the jobs that are there; how many. If some are left, fd stays readable. One
+ * thread at a time. A job may be freed or posted anew by its function. */
 SKUA_API size_t skua_inbox_run(struct skua_inbox *in, size_t max);
-SKUA_API int skua_inbox_fini(struct skua_inbox *in); /* -EBUSY: jobs are there */
+
+/* -EBUSY: jobs are there. Not beside run nor from its jobs, and when nobody will post any more:
+ * calls whose jobs have been run need not have returned, it waits for their last steps. */
+SKUA_API int skua_inbox_fini(struct skua_inbox *in);
 
 /* ---------------------------------------------------------------- observation */
 

@@ -109,6 +109,8 @@ static bool anything_visible(struct worker *w)
          * nobody would wake us when it goes on. */
         if (w->crowded)
                 return true;
+        if (sources_unwatched(&rt->sources))
+                return true;
         for (unsigned i = 0; i < rt->node_count; i++)
                 if (injectors_visible(rt->nodes[i].injectors))
                         return true;
@@ -175,7 +177,8 @@ static bool own_event(const struct worker *w, int64_t deadline_ns)
 static void sleep_until_notified(struct worker *w)
 {
         struct word32 *state = &w->gate->state;
-        int64_t deadline_ns = earlier(timers_next_ns(w), watch_deadline_ns(w));
+        int64_t deadline_ns = earlier(w->sources.next_ns,
+                                      earlier(timers_next_ns(w), watch_deadline_ns(w)));
         bool ring = io_sleeps(w);
         uint32_t running = GATE_RUNNING, parked = ring ? io_gate(w) : GATE_PARKED;
 
@@ -222,7 +225,9 @@ void park(struct worker *w)
         enter_idle(w);
         hunger(w->runtime);
         /* Own stacks too: the last look at the injector may have woken one by the room it left. */
-        if ((w->ready || anything_visible(w)) && claim(w->runtime, w->index))
+        if ((w->ready || sources_changed(&w->runtime->sources, &w->sources) ||
+             anything_visible(w)) &&
+            claim(w->runtime, w->index))
                 return;
         sleep_until_notified(w);
 }

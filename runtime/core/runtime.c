@@ -178,6 +178,7 @@ static void end_threads(struct runtime *rt)
         }
         for (unsigned i = 0; i < count; i++)
                 io_retire(rt->workers[i]);
+        sources_retire(rt);
 }
 
 static int start_thread(struct worker *w)

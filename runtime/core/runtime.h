@@ -12,6 +12,7 @@
 
 #include "core/injector.h"
 #include "core/park.h"
+#include "io/source.h"
 #include "place/placement.h"
 #include "skua.h"
 
@@ -70,7 +71,8 @@ struct runtime {
         _Alignas(ARCH_APART) struct word64 stack_count; /* stacks mapped now */
         struct word32 stack_warned;
         struct word32 sentinel; /* index + 1 of who looks after busy workers: io/watch.h */
-        struct slot *slot;      /* slot.c */
+        _Alignas(ARCH_APART) struct sources sources;
+        struct slot *slot; /* slot.c */
 };
 
 /* The runtime behind a handle; its memory always exists. NULL for NULL. */

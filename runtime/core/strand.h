@@ -1,22 +1,30 @@
 /* SPDX-License-Identifier: MIT
  *
- * Strands.
+ * Strands: jobs that run one at a time, in the order in which they came. The turn is held from when
+ * a job is queued until its function has returned, so a strand that is not idle has exactly one job
+ * that is queued, running or suspended; the others wait in it and stand in no queue. Whoever ends a
+ * turn is a worker in a job and queues the next one before it goes on. So a drain cannot end beside
+ * jobs that wait, as it waits for the one whose turn it is.
  */
 #ifndef CORE_STRAND_H
 #define CORE_STRAND_H
 
 #include "core/job.h"
 
-static inline bool strand_enter(struct skua_strand *strand, struct skua_job *job)
-{
-        (void)strand, (void)job;
-        return true;
-}
+struct worker;
 
-static inline void job_prepare(struct skua_job *job, struct skua_strand *strand)
-{
-        job->younger_ = (void *)strand;
-        job->flags_ = 0;
-}
+/* Prepares a job: when it is run it leaves the strand at its end by itself. worker: SKUA_WORKER(i),
+ * where it is to run whenever its turn comes, or 0. */
+void strand_bind(struct skua_strand *s, struct skua_job *job, unsigned worker);
+
+/* True: the job's turn has come, and the caller queues it, on that worker if it has one. False: who
+ * leaves the strand will. The last touch of the strand, and if false, of the job. Any thread; for
+ * the time of the call the runtime must not end. For a job that is not bound thief_ stands for the
+ * worker, and whoever runs it calls strand_leave(). */
+bool strand_enter(struct skua_strand *s, struct skua_job *job);
+
+/* On a worker, when the job whose turn it was has ended: queues the next one. The last touch of the
+ * strand, if there is none. */
+void strand_leave(struct worker *w, struct skua_strand *s);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Handing jobs to a runtime: from outside through an injector's door, from a job to the own run
- * queue, to one worker through its gate.
+ * queue, to one worker through its gate; to a strand, and when its turn comes the same way.
  */
 #include <errno.h>
 #include <limits.h>
@@ -12,6 +12,7 @@
 #include "core/group.h"
 #include "core/options.h"
 #include "core/runtime.h"
+#include "core/strand.h"
 #include "core/worker.h"
 #include "wait/suspend.h"
 
@@ -25,6 +26,7 @@ struct order {
         struct runtime *rt;
         struct worker *inside; /* the caller's job runs here, on the same runtime */
         struct skua_group *group;
+        struct skua_strand *strand;
         char *first;
         size_t count, stride;
         int node_index;  /* or -1: the caller's */
@@ -197,10 +199,71 @@ static ssize_t submit_worker(const struct order *order)
         return (ssize_t)order->count;
 }
 
+/* A job of a strand whose turn has come at once. False: not yet counted as accepted. */
+static bool take_turn(const struct order *order, struct skua_job *job)
+{
+        struct runtime *rt = order->rt;
+        struct worker *w = order->inside;
+        unsigned node = order->node_index < 0 ? runtime_node_here(rt) : (unsigned)order->node_index;
+
+        if (order->worker) {
+                worker_send(rt, order->worker - 1, job);
+                return false;
+        }
+        if (w && order->node_index < 0) {
+                worker_push(w, job);
+        } else {
+                struct injector *injector = &rt->nodes[node].injectors[INJECTOR_NORMAL];
+
+                injector_enter_inside(injector, 1);
+                injector_link(injector, job, job);
+        }
+        if (w && w->alone)
+                return true;
+        /* [PK1] pairs with [PK2]: the job is visible before our look. */
+        fence_seq_cst();
+        park_publish(rt, node);
+        return true;
+}
+
+/* To a strand. From outside the acceptance lasts until we have touched the runtime for the last
+ * time; by then each job stands in a queue or waits for one that does, or runs. The job that calls
+ * from inside keeps the runtime by itself. */
+static ssize_t submit_strand(const struct order *order)
+{
+        struct runtime *rt = order->rt;
+        struct worker *w = order->inside;
+        int result = w ? 0 : runtime_accept(rt, generation_of(order->handle), true);
+        size_t uncounted = 0;
+
+        if (result)
+                return refuse(order, result);
+        if (order->group)
+                group_hold(order->group, order->count);
+        for (size_t i = 0; i < order->count; i++) {
+                struct skua_job *job = job_at(order, i);
+
+                mark(job, order->group);
+                strand_bind(order->strand, job, order->worker);
+                if (!strand_enter(order->strand, job) || !take_turn(order, job))
+                        uncounted++;
+        }
+        if (w) {
+                count_add(&w->count.spawned, uncounted);
+                return (ssize_t)order->count;
+        }
+        /* relaxed: for the figures only. */
+        fetch_add_relaxed_u64(&rt->direct, uncounted);
+        runtime_unaccept(rt);
+        return (ssize_t)order->count;
+}
+
 static ssize_t submit(const struct order *order)
 {
         struct worker *w = order->inside;
 
+        if (order->strand)
+                return submit_strand(order);
         if (order->worker)
                 return submit_worker(order);
         if (!w)
@@ -228,12 +291,13 @@ static int read_target(struct order *order, const struct skua_target *where)
                 return -EINVAL;
         if (target.node && (target.node > RUNTIME_NODES || rt->system_node[target.node - 1] < 0))
                 return -EINVAL;
-        if (target.flags & SKUA_BLOCKING || target.priority || target.strand || target.delay_ns ||
+        if (target.flags & SKUA_BLOCKING || target.priority || target.delay_ns ||
             target.deadline_ns)
                 return -EOPNOTSUPP;
         order->try = target.flags & SKUA_TRY;
         order->group = target.group;
         order->worker = target.worker;
+        order->strand = target.strand;
         if (target.node)
                 order->node_index = rt->system_node[target.node - 1];
         return 0;
@@ -363,7 +427,7 @@ SKUA_API int skua_await_submit(struct skua_worker *self, struct skua_job *job,
         int result = begin(&order, w->runtime->handle, job, where);
         struct injector *injector;
 
-        if (result || order.worker)
+        if (result || order.worker || order.strand)
                 return result ? result : submit_one(&order);
         waiter_begin(&waiter);
         if (order.node_index < 0)

@@ -304,6 +304,8 @@ static struct find fair(struct worker *w)
         w->budget = w->budget_full;
         w->jobs_long = turn_ns >= JOBS_LONG_NS;
         timers_look(w, now);
+        if (sources_any(&w->runtime->sources))
+                sources_poll(w);
         for (unsigned i = 0; i < FAIR_SOURCES && !found.job; i++)
                 found = fair_source(w, (w->fair_turn + i) % FAIR_SOURCES);
         w->fair_turn++;
@@ -334,6 +336,8 @@ static void worker_busy(struct worker *w)
         w->searching = false;
         /* relaxed: for the figures only. */
         store_relaxed_u64(&w->count.busy_since_ns, (uint64_t)kernel_now_ns());
+        if (w->sources.watcher)
+                sources_leave(w);
         park_found(w);
         if (w->sentinel)
                 watch_leave(w);
@@ -484,6 +488,8 @@ static struct find spin(struct worker *w)
                 deadline = now;
         do {
                 timers_look(w, now);
+                if (sources_any(&w->runtime->sources))
+                        sources_poll(w);
                 if ((found = look_around(w)).job)
                         return found;
                 for (unsigned i = 0; i < pause; i++)
@@ -520,7 +526,8 @@ static struct find search(struct worker *w)
 
                 if (watch_turn(w))
                         continue;
-                park(w);
+                if (sources_arm(w))
+                        park(w);
                 /* relaxed: set before we were woken for it, or seen at the next park. */
                 if (load_relaxed_u32(&w->runtime->terminate))
                         leave_loop(w);

@@ -9,6 +9,7 @@
 #include "core/kernel.h"
 #include "core/park.h"
 #include "core/queue.h"
+#include "io/source.h"
 #include "io/timer.h"
 #include "place/placement.h"
 #include "skua.h"
@@ -76,6 +77,7 @@ struct worker {
 
         struct wordptr io_seen; /* io, for the others */
         struct timers timers;
+        struct source_watch sources;
 
         _Alignas(ARCH_APART) struct worker_count count;
         struct queue run;   /* spawned here; newest first for the owner */
@@ -119,11 +121,16 @@ void worker_loop(void *arg);
 /* Moves the oldest half of the full run queue to the injector. */
 void worker_overflow(struct worker *w);
 
-/* Queues a job on the own run queue. */
-static inline void worker_push(struct worker *w, struct skua_job *job)
+/* Queues a job on the own run queue; _again: one that has been counted when it was accepted. */
+static inline void worker_push_again(struct worker *w, struct skua_job *job)
 {
         while (__builtin_expect(!queue_push(&w->run, job), 0))
                 worker_overflow(w); /* bound: thieves only make room */
+}
+
+static inline void worker_push(struct worker *w, struct skua_job *job)
+{
+        worker_push_again(w, job);
         count_add(&w->count.spawned, 1);
 }
 

@@ -89,9 +89,11 @@ static void deliver(struct worker *w, struct skua_io *op)
 
         job->owner_ = op->group_;
         count_add(&w->count.delivered, 1);
-        job_prepare(job, op->strand_);
-        if (op->strand_ && !strand_enter(op->strand_, job))
-                return;
+        if (op->strand_) {
+                strand_bind(op->strand_, job, 0);
+                if (!strand_enter(op->strand_, job))
+                        return;
+        }
         while (!queue_push(&w->batch, job) && !queue_push(&w->run, job))
                 worker_overflow(w); /* bound: thieves only make room */
 }
