@@ -72,7 +72,7 @@ struct loop {
 
 /* ---------------------------------------------------------------- requests */
 
-static struct io_uring_sqe *request(struct loop *l, enum operation op, uint32_t file)
+static struct io_uring_sqe *request(struct loop *l)
 {
         struct io_uring_sqe *sqe = io_uring_get_sqe(&l->ring);
 
@@ -81,7 +81,6 @@ static struct io_uring_sqe *request(struct loop *l, enum operation op, uint32_t 
                 l->gather_count = l->header_count = 0;
                 sqe = io_uring_get_sqe(&l->ring);
         }
-        sqe->user_data = (uint64_t)file << 8 | op;
         return sqe;
 }
 
@@ -94,7 +93,7 @@ static void ready(struct io_uring_sqe *sqe, enum operation op, uint32_t file)
 
 static void arm_accept(struct loop *l)
 {
-        struct io_uring_sqe *sqe = request(l, ACCEPT, 0);
+        struct io_uring_sqe *sqe = request(l);
 
         io_uring_prep_multishot_accept_direct(sqe, l->listener, NULL, NULL, 0);
         ready(sqe, ACCEPT, 0);
@@ -102,7 +101,7 @@ static void arm_accept(struct loop *l)
 
 static void arm_receive(struct loop *l, uint32_t file)
 {
-        struct io_uring_sqe *sqe = request(l, RECEIVE, file);
+        struct io_uring_sqe *sqe = request(l);
 
         io_uring_prep_recv_multishot(sqe, (int)file, NULL, 0, 0);
         sqe->flags |= IOSQE_BUFFER_SELECT;
@@ -113,7 +112,7 @@ static void arm_receive(struct loop *l, uint32_t file)
 
 static void request_close(struct loop *l, uint32_t file)
 {
-        struct io_uring_sqe *sqe = request(l, CLOSE, file);
+        struct io_uring_sqe *sqe = request(l);
 
         io_uring_prep_close_direct(sqe, file);
         ready(sqe, CLOSE, file);
@@ -184,7 +183,7 @@ static void send_gathered(struct loop *l, struct io_uring_sqe *sqe, uint32_t fil
 static void send_pending(struct loop *l, uint32_t file)
 {
         uint16_t id = l->list[file].first;
-        struct io_uring_sqe *sqe = request(l, SEND, file);
+        struct io_uring_sqe *sqe = request(l);
 
         if (l->buffers[id].next != NONE &&
             l->gather_count + GATHER <= sizeof l->gather / sizeof *l->gather)

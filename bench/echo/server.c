@@ -37,7 +37,7 @@ void server_fail(const char *what, int error)
 
 struct server server_options(int argc, char **argv, const char *name, const char *version)
 {
-        struct server s = {1, false, 0};
+        struct server s = {.workers = 1, .buffer_bytes = 16384};
         struct rlimit files;
         int letter;
 
@@ -45,13 +45,17 @@ struct server server_options(int argc, char **argv, const char *name, const char
                 printf("%s %s\n", name, version);
                 exit(0);
         }
-        while ((letter = getopt(argc, argv, "w:m")) > 0)
+        while ((letter = getopt(argc, argv, "w:mob:")) > 0)
                 if (letter == 'w')
                         s.workers = (unsigned)atoi(optarg);
+                else if (letter == 'b')
+                        s.buffer_bytes = (unsigned)atoi(optarg);
+                else if (letter == 'm')
+                        s.mixed = true;
                 else
-                        s.mixed = letter == 'm';
-        if (optind != argc - 1 || s.workers == 0 || atoi(argv[optind]) == 0) {
-                fprintf(stderr, "usage: %s [-w workers] [-m] PORT\n", argv[0]);
+                        s.offload = letter == 'o';
+        if (optind != argc - 1 || s.workers == 0 || s.buffer_bytes == 0) {
+                fprintf(stderr, "usage: %s [-w workers] [-m] [-o] [-b bytes] PORT\n", argv[0]);
                 exit(2);
         }
         s.port = (unsigned short)atoi(argv[optind]);
@@ -107,7 +111,7 @@ static long long thread_ns(void)
         return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
-static void burn(void)
+void server_burn_one(void)
 {
         long long end = thread_ns() + BURN_NS;
 
@@ -116,13 +120,20 @@ static void burn(void)
                         __asm__ volatile("" ::: "memory");
 }
 
-void server_burn(unsigned *at, const void *data, size_t bytes)
+unsigned server_heavy(unsigned *at, const void *data, size_t bytes)
 {
         const char *begin = data;
         size_t next = (MIXED_BYTES - *at) % MIXED_BYTES; /* where the next message begins */
+        unsigned count = 0;
 
         for (; next < bytes; next += MIXED_BYTES)
-                if (begin[next] == 'H')
-                        burn();
+                count += begin[next] == 'H';
         *at = (unsigned)((*at + bytes) % MIXED_BYTES);
+        return count;
+}
+
+void server_burn(unsigned *at, const void *data, size_t bytes)
+{
+        for (unsigned n = server_heavy(at, data, bytes); n > 0; n--)
+                server_burn_one();
 }

@@ -16,6 +16,8 @@ extern "C" {
 struct server {
         unsigned workers;
         bool mixed;
+        bool offload; /* heavy messages leave the loop's thread, if the server has a way */
+        unsigned buffer_bytes; /* of each connection, for servers whose connections have one */
         unsigned short port;
 };
 
@@ -29,8 +31,12 @@ int server_listen(const struct server *s);
 void server_run(const struct server *s, void (*loop)(const struct server *s));
 
 /* Takes the next part of a connection's stream, of which `*at` bytes of a message have been seen:
-   burns processor time for each heavy message that begins in it. For mixed mode only. */
+   burns processor time for each heavy message that begins in it, or only counts them. For mixed
+   mode only. */
 void server_burn(unsigned *at, const void *data, size_t bytes);
+
+unsigned server_heavy(unsigned *at, const void *data, size_t bytes);
+void server_burn_one(void);
 
 void server_fail(const char *what, int error) __attribute__((noreturn));
 
