@@ -43,12 +43,11 @@ class connection : public std::enable_shared_from_this<connection>
         {
                 if (mixed_)
                         server_burn(&at_, data_.data(), bytes);
-                asio::async_write(
-                        socket_, asio::buffer(data_, bytes),
-                        [self = shared_from_this()](boost::system::error_code e, size_t) {
-                                if (!e)
-                                        self->receive();
-                        });
+                asio::async_write(socket_, asio::buffer(data_, bytes),
+                                  [self = shared_from_this()](boost::system::error_code e, size_t) {
+                                          if (!e)
+                                                  self->receive();
+                                  });
         }
 
         tcp::socket socket_;

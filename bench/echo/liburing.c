@@ -57,8 +57,8 @@ struct loop {
         struct io_uring_buf_ring *provided;
         char *memory;
         int listener;
-        unsigned provided_count;         /* buffers that the kernel has not used */
-        unsigned returned;               /* of them not made known to it yet */
+        unsigned provided_count; /* buffers that the kernel has not used */
+        unsigned returned;       /* of them not made known to it yet */
         unsigned file_count;
         unsigned todo_count, hungry_count, gather_count;
         uint32_t *todo;   /* connections with something to send or to close */
@@ -364,7 +364,8 @@ static void loop(const struct server *s)
                 if (error < 0 && error != -EINTR)
                         server_fail("io_uring_enter", -error);
                 l->gather_count = l->header_count = 0;
-                io_uring_for_each_cqe(&l->ring, head, cqe) {
+                io_uring_for_each_cqe(&l->ring, head, cqe)
+                {
                         complete(l, cqe);
                         count++;
                 }

@@ -159,7 +159,8 @@ static void connected(uv_stream_t *listener, int status)
         check(status, "listen");
         check(uv_tcp_init(listener->loop, &c->tcp), "uv_tcp_init");
         if (uv_accept(listener, (uv_stream_t *)&c->tcp) == 0)
-                check(uv_read_start((uv_stream_t *)&c->tcp, give_buffer, received), "uv_read_start");
+                check(uv_read_start((uv_stream_t *)&c->tcp, give_buffer, received),
+                      "uv_read_start");
         else
                 close_connection((uv_stream_t *)&c->tcp);
 }

@@ -16,7 +16,7 @@ extern "C" {
 struct server {
         unsigned workers;
         bool mixed;
-        bool offload; /* heavy messages leave the loop's thread, if the server has a way */
+        bool offload;          /* heavy messages leave the loop's thread, if the server has a way */
         unsigned buffer_bytes; /* of each connection, for servers whose connections have one */
         unsigned short port;
 };

@@ -32,12 +32,8 @@ enum {
         TURN_MOST_NS = 50000000 /* the longest sleep: the end of the window is not missed by more */
 };
 
-static struct settings set = {.connections = 1,
-                              .bytes = 64,
-                              .depth = 1,
-                              .seconds = 2,
-                              .warm_seconds = 0.5,
-                              .seed = 1};
+static struct settings set = {
+        .connections = 1, .bytes = 64, .depth = 1, .seconds = 2, .warm_seconds = 0.5, .seed = 1};
 static unsigned idle_count;
 
 /* The measured window: by then's clock a latency belongs to it or not. */
@@ -259,10 +255,12 @@ static void print(const struct usage *before, const struct usage *after, uint64_
 /* ---------------------------------------------------------------- options */
 
 static const struct option options[] = {
-        {"address", 1, NULL, 'a'},     {"connections", 1, NULL, 'c'}, {"bytes", 1, NULL, 'm'},
-        {"depth", 1, NULL, 'd'},       {"seconds", 1, NULL, 't'},     {"warm", 1, NULL, 'w'},
-        {"rate", 1, NULL, 'r'},        {"mixed", 2, NULL, 'x'},       {"seed", 1, NULL, 's'},
-        {"cpu", 1, NULL, 'C'},         {"spin", 0, NULL, 'S'},        {"idle", 1, NULL, 'i'},
+        {"address", 1, NULL, 'a'},    {"connections", 1, NULL, 'c'},
+        {"bytes", 1, NULL, 'm'},      {"depth", 1, NULL, 'd'},
+        {"seconds", 1, NULL, 't'},    {"warm", 1, NULL, 'w'},
+        {"rate", 1, NULL, 'r'},       {"mixed", 2, NULL, 'x'},
+        {"seed", 1, NULL, 's'},       {"cpu", 1, NULL, 'C'},
+        {"spin", 0, NULL, 'S'},       {"idle", 1, NULL, 'i'},
         {"server-pid", 1, NULL, 'P'}, {NULL, 0, NULL, 0},
 };
 
