@@ -18,14 +18,12 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-#ifndef BUFFERS
-#define BUFFERS 256
-#endif
-#ifndef BUFFER
-#define BUFFER (32 << 10)
-#endif
 
 enum {
+        BUFFERS = 256,
+        BUFFER = 64 << 10,
+        WINDOW = 256 << 10, /* see limit() */
+        LEAST = 4,
         GROUP = 1,
         ENTRIES = 1024,
         COMPLETIONS = 8192,
@@ -58,16 +56,18 @@ struct loop {
         char *memory;
         int listener;
         unsigned provided_count; /* buffers that the kernel has not used */
-        unsigned returned;       /* of them not made known to it yet */
+        unsigned spare_count;    /* buffers that are kept from it */
+        unsigned average;        /* bytes of a receive, over the last few */
         unsigned file_count;
-        unsigned todo_count, hungry_count, gather_count;
+        unsigned todo_count, hungry_first, hungry_count;
         uint32_t *todo;   /* connections with something to send or to close */
-        uint32_t *hungry; /* connections that found no buffer */
+        uint32_t *hungry; /* connections that found no buffer: a ring of file_count */
         struct connection *list;
         struct buffer buffers[BUFFERS];
+        uint16_t spare[BUFFERS];
         struct iovec gather[ENTRIES * 2]; /* of the sends that are not submitted */
         struct msghdr headers[ENTRIES];
-        unsigned header_count;
+        unsigned gather_count, header_count;
 };
 
 /* ---------------------------------------------------------------- requests */
@@ -127,16 +127,31 @@ static char *memory_of(struct loop *l, unsigned id)
 
 static void give_back(struct loop *l, unsigned id)
 {
-        io_uring_buf_ring_add(l->provided, memory_of(l, id), BUFFER, (unsigned short)id,
-                              BUFFERS - 1, (int)l->returned++);
-        l->provided_count++;
+        l->spare[l->spare_count++] = (uint16_t)id;
+}
+
+/* The kernel fills what it finds before we send the first of it. With all buffers at hand and much
+   in flight that would leave the cache; so it gets as many as WINDOW bytes need. The last used is
+   the first. */
+static unsigned limit(const struct loop *l)
+{
+        unsigned n = WINDOW / (l->average + 1);
+
+        return n < LEAST ? LEAST : n > BUFFERS ? BUFFERS : n;
 }
 
 static void publish_buffers(struct loop *l)
 {
-        if (l->returned > 0)
-                io_uring_buf_ring_advance(l->provided, (int)l->returned);
-        l->returned = 0;
+        unsigned most = limit(l);
+        int n = 0;
+
+        for (; l->spare_count > 0 && l->provided_count < most; l->provided_count++) {
+                unsigned id = l->spare[--l->spare_count];
+                io_uring_buf_ring_add(l->provided, memory_of(l, id), BUFFER, (unsigned short)id,
+                                      BUFFERS - 1, n++);
+        }
+        if (n > 0)
+                io_uring_buf_ring_advance(l->provided, n);
 }
 
 /* ---------------------------------------------------------------- a connection */
@@ -223,8 +238,11 @@ static void work_todo(struct loop *l)
 
 static void work_hungry(struct loop *l)
 {
-        while (l->hungry_count > 0 && l->provided_count > 0)
-                arm_receive(l, l->hungry[--l->hungry_count]);
+        for (unsigned n = l->provided_count; l->hungry_count > 0 && n > 0; n--) {
+                arm_receive(l, l->hungry[l->hungry_first]);
+                l->hungry_first = (l->hungry_first + 1) % l->file_count;
+                l->hungry_count--;
+        }
 }
 
 /* ---------------------------------------------------------------- completions */
@@ -247,6 +265,7 @@ static void received(struct loop *l, uint32_t file, const struct io_uring_cqe *c
                 uint16_t id = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
                 l->provided_count--;
                 if (cqe->res > 0) {
+                        l->average = (l->average * 15 + (unsigned)cqe->res) / 16;
                         if (l->server->mixed)
                                 server_burn(&c->at, memory_of(l, id), (size_t)cqe->res);
                         append(l, c, id, (uint32_t)cqe->res);
@@ -260,7 +279,7 @@ static void received(struct loop *l, uint32_t file, const struct io_uring_cqe *c
         if (cqe->res > 0) {
                 arm_receive(l, file);
         } else if (cqe->res == -ENOBUFS) {
-                l->hungry[l->hungry_count++] = file;
+                l->hungry[(l->hungry_first + l->hungry_count++) % l->file_count] = file;
         } else {
                 c->receiving = false;
                 c->broken = c->broken || cqe->res < 0;
