@@ -18,7 +18,6 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-
 enum {
         BUFFERS = 256,
         BUFFER = 64 << 10,
