@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * A floor: one hand-written epoll loop per worker. Edge-triggered, so that a connection costs no
- * second look; a receive that fills less than the buffer was all there is; the echo goes out of the
- * same buffer at once. What the socket does not take is kept, and until it is gone the connection
- * is not read: the client's own window slows it down.
+ * second look; a receive that fills less than the buffer was all there is, but for the end of the
+ * stream, which the event tells of; the echo goes out of the same buffer at once. What the socket
+ * does not take is kept, and until it is gone the connection is not read: the client's own window
+ * slows it down.
  */
 #include "server.h"
 
@@ -13,6 +14,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define SEEN (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
 enum { EVENTS = 512, BUFFER = 1 << 17 };
 
@@ -42,7 +45,7 @@ static void accept_all(struct loop *l)
 
         while ((fd = accept4(l->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
                 struct connection *c = calloc(1, sizeof *c);
-                struct epoll_event e = {EPOLLIN | EPOLLOUT | EPOLLET, {.ptr = c}};
+                struct epoll_event e = {SEEN, {.ptr = c}};
                 if (c == NULL)
                         server_fail("connection", ENOMEM);
                 c->fd = fd;
@@ -84,8 +87,9 @@ static bool send_rest(struct connection *c)
         return true;
 }
 
-static bool serve(struct loop *l, struct connection *c)
+static bool serve(struct loop *l, struct connection *c, unsigned events)
 {
+        bool ends = (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
         ssize_t n;
 
         if (c->rest != NULL && !send_rest(c))
@@ -98,7 +102,7 @@ static bool serve(struct loop *l, struct connection *c)
                         server_burn(&c->at, l->buffer, (size_t)n);
                 if (!echo(c, l->buffer, (size_t)n))
                         return false;
-                if (n < BUFFER)
+                if (n < BUFFER && !ends)
                         return true;
         }
         return true;
@@ -117,7 +121,7 @@ static void loop(const struct server *s)
                 for (int i = 0; i < n; i++)
                         if (events[i].data.ptr == NULL)
                                 accept_all(&l);
-                        else if (!serve(&l, events[i].data.ptr))
+                        else if (!serve(&l, events[i].data.ptr, events[i].events))
                                 close_connection(events[i].data.ptr);
         }
 }
