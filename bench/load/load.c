@@ -8,7 +8,8 @@
  * is back. An open loop (--rate) has a schedule: request i is due at i / rate, on connection i
  * modulo their number, and its latency counts from then, also if it had to wait here because
  * its connection was full. So a server that stands still is charged for all that should have come
- * meanwhile (no coordinated omission). The last line of the output is JSON.
+ * meanwhile (no coordinated omission). The last line of the output is JSON. Status 75: the client
+ * itself was held up, the figures would be nonsense.
  */
 #include "load.h"
 
@@ -29,6 +30,7 @@ enum {
         EVENTS = 256,
         RATE_MOST = 8000000,    /* messages per second that there is room for */
         DRAIN_NS = 2000000000,  /* how long an open loop waits for what is late at its end */
+        HELD_UP = 75,           /* exit status: the window was not what was asked for */
         TURN_MOST_NS = 50000000 /* the longest sleep: the end of the window is not missed by more */
 };
 
@@ -372,6 +374,11 @@ int main(int argc, char **argv)
                 samples_init(&samples[m], (uint64_t)(RATE_MOST * set.seconds) + 1);
         wire_open(&wire, &set, count_done);
         uint64_t lost = measure(&wire, &before, &after);
+        double off = (double)(after.now_ns - before.now_ns) / 1e9 / set.seconds;
+        if (off < 0.8 || off > 1.25) {
+                fprintf(stderr, "load: held up: the window is %.2f of its length\n", off);
+                return HELD_UP;
+        }
         print(&before, &after, lost);
         return lost > 0;
 }
