@@ -10,6 +10,7 @@
 ## make coverage      how much of runtime/ the tests run, line by line; fails below the bounds
 ## make instructions  counts instructions per operation, as a test does (UPDATE=1: new figures)
 ## make scoreboard    asks other runtimes the same (QUICK=1: less); make peers: only builds them
+## make echo          echo servers: Skua, other runtimes, hand-written loops (QUICK=1: less)
 ## make install       PREFIX=/usr/local, LIBDIR=PREFIX/lib, DESTDIR=
 ## make uninstall     takes away what install put there, given the same variables
 ## make check         style, memory-order comments, headers, then the tests; each also alone:
@@ -39,7 +40,7 @@ need  := $(filter run test bench coverage,$(goals)) $(if $(filter soak,$(goals))
          $(if $(filter instructions,$(goals)),test) \
          $(if $(filter check-%,$(goals)),check) $(if $(filter test-aarch64,$(goals)),aarch64) \
          $(if $(filter test-guests,$(goals)),test aarch64) \
-         $(if $(filter peers scoreboard,$(goals)),peers)
+         $(if $(filter peers scoreboard,$(goals)),peers) $(if $(filter echo%,$(goals)),echo)
 ifneq ($(strip $(need)),)
 $(shell tools/deps $(need) >&2)
 ifneq ($(.SHELLSTATUS),0)
@@ -340,10 +341,10 @@ $(examples): $(B)/examples/%: $$(wildcard examples/$$*/*.[ch]) $(B)/stage/stamp 
 run: all examples
 	@BUILD='$(B)' examples/treesum/run '$(DIR)'
 
-# What they share lies in folders below bench/, except peers/ and instructions/, which are programs
-# of their own; flags.mk has the flags of single files.
+# What they share lies in folders below bench/, except those that are programs of their own;
+# flags.mk has the flags of single files.
 -include bench/flags.mk
-bench_other := bench/peers/% bench/instructions/%
+bench_other := bench/peers/% bench/instructions/% bench/echo/% bench/load/%
 bench_shared := $(patsubst %.c,$(B)/%.o,$(filter-out $(bench_other),$(wildcard bench/*/*.c)))
 benches := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
 bench_includes := -I$(B)/stage/include $(patsubst %/,-I%,$(sort $(dir \
@@ -361,6 +362,7 @@ bench: $(call chosen,$(benches))
 	@for b in $^; do SKUA_BENCH_JSON=build/bench.jsonl $$b || exit; echo; done
 
 include bench/peers/peers.mk
+include bench/echo/echo.mk
 
 # ------------------------------------------------------------------ checks
 

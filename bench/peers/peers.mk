@@ -48,19 +48,19 @@ $(peers_omp): bench/peers/openmp.c $(P)/libpeer.a
 $(peers_cc): $(P)/%: bench/peers/%.cc $(P)/libpeer.a
 	$(cxx) $(bench_includes) $(CXXFLAGS) $(peer_link)
 
-# Other languages build themselves; without their tools the scoreboard goes on without them.
+# Other languages build themselves; without their tools the comparison goes on without them.
 # $(1): their folder; $(2): a program that they need; $(3): what their build is told.
-define peer_language
-@mkdir -p $(P)
-@if [ ! -x bench/peers/$(1)/build ]; then echo '  $(1): left out, no bench/peers/$(1)/build'; \
+define other_language
+@mkdir -p $(firstword $(3))
+@if [ ! -x $(1)/build ]; then echo '  $(1): left out, no $(1)/build'; \
 elif ! command -v $(2) >/dev/null; then echo '  $(1): left out, no $(2) here'; \
-else bench/peers/$(1)/build $(3); fi
+else $(1)/build $(3); fi
 endef
 
 peers-rust: $(P)/libpeer.a
-	$(call peer_language,rust,cargo,$(P) $(P)/libpeer.a)
+	$(call other_language,bench/peers/rust,cargo,$(P) $(P)/libpeer.a)
 peers-go:
-	$(call peer_language,go,go,$(P))
+	$(call other_language,bench/peers/go,go,$(P))
 
 peers: $(peers_c) $(peers_omp) $(peers_cc) peers-rust peers-go
 

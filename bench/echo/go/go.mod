@@ -1,0 +1,3 @@
+module skua-echo-go
+
+go 1.19
