@@ -112,12 +112,17 @@ void io_request(struct runtime *rt, unsigned index, uint32_t request)
         park_wake_worker(rt, index);
 }
 
-/* Everything that waits for buffers, and what is endless, or all that the kernel has. */
+/* Everything that waits for buffers, and what is endless, or all that the kernel has. Also what has
+ * been asked for before: it may have stood in a chain then, where the kernel does not find it. */
 static void stop_io(struct io *io)
 {
+        struct skua_io *op;
+
         io_lock(io);
-        while (io->endless)
-                io_ask(io, io->endless);
+        while ((op = io->endless)) {
+                op->state_ &= ~(unsigned)IO_CANCEL;
+                io_ask(io, op);
+        }
         buffers_stop(io);
         io_unlock(io);
         io_cancel_asked(io);
