@@ -177,6 +177,7 @@ static void run_multi(struct skua_worker *self, struct skua_job *job)
                 return;
         op->kept_ = list;
         deliver(worker_of(self), op);
+        worker_moved(worker_of(self));
 }
 
 /* Behind those that are not handled yet. There is a spare node. Counted before it is visible:

@@ -154,6 +154,9 @@ void io_requests(struct worker *w)
                 io_cancel_asked(w->io);
         if (requests & GATE_REQUEST_BUFFERS)
                 buffers_reissue(w->io);
+        /* What has ended without the kernel. */
+        if (queue_count(&w->batch))
+                worker_moved(w);
 }
 
 /* ------------------------------------------------------------------ the worker's loop */

@@ -117,14 +117,17 @@ int io_send(struct io *io)
 int io_make_room(struct io *io, unsigned count)
 {
         int result = io_send(io);
+        unsigned jobs;
 
         /* Bound: the kernel takes entries when completions have been taken and memory is there. */
         for (unsigned tries = 0; ring_room(&io->ring) < count; tries++) {
                 if (tries == SEND_TRIES)
                         return result ? result : -EAGAIN;
                 io_lock(io);
-                io_reap(io, io->worker);
+                jobs = io_reap(io, io->worker);
                 io_unlock(io);
+                if (jobs)
+                        worker_moved(io->worker);
                 kernel_yield();
                 result = io_send(io);
         }
