@@ -264,7 +264,8 @@ void io_issue(struct io *io, struct skua_io *op)
         memcpy(sqe, op->sqe_, sizeof *sqe);
         io_lock(io);
         op->state_ &= ~(unsigned)IO_WAITS;
-        if (op->state_ & IO_ENDLESS)
+        /* It may be listed again already: others have asked for its end meanwhile. */
+        if (op->state_ & IO_ENDLESS && !(op->state_ & IO_LISTED))
                 io_list_add(&io->endless, op);
         io_unlock(io);
 }
