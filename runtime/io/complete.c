@@ -249,9 +249,13 @@ static bool complete(struct io *io, struct worker *taker, struct skua_io *op,
                 return false;
         if (last.flags & IORING_CQE_F_BUFFER && op->set_)
                 buffers_taken(op);
-        if (!more && last.res == -ENOBUFS && op->set_ && !(state & IO_CANCEL)) {
-                buffers_wait(io, op);
-                return true;
+        if (!more && last.res == -ENOBUFS && op->set_) {
+                /* Also what comes after everything that waited has been cancelled. */
+                if (!(state & IO_CANCEL) && !io_cancelling(io->worker->runtime)) {
+                        buffers_wait(io, op);
+                        return true;
+                }
+                last.res = -ECANCELED;
         }
         if (!more && state & IO_REFUSED)
                 last.res = op->res;
