@@ -52,8 +52,8 @@ static struct io *open_io(struct worker *w)
         w->io = io;
         /* [IO3] release pairs with the acquire in watch.c and skua_io_cancel(): the ring. */
         store_release_ptr(&w->io_seen, io);
-        /* [ST6] pairs with the fence in request_all() of runtime.c: either it sees that there is I/O,
-         * or the first operation sees that all is cancelled. */
+        /* [ST6] pairs with the fence in request_all() of runtime.c: either it sees that there is
+         * I/O, or the first operation sees that all is cancelled. */
         fence_seq_cst();
         /* relaxed, both: for the figures only; all workers write the same. */
         store_relaxed_u32(&rt->ring_path, io->ring.fallback ? SKUA_RING_EPOLL : SKUA_RING_URING);
