@@ -6,8 +6,11 @@
 #ifndef TESTS_IO_OPS_H
 #define TESTS_IO_OPS_H
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -106,6 +109,39 @@ static inline void pair_make(int fds[2])
                 printf("Bail out! socketpair: %s\n", strerror(errno));
                 exit(3);
         }
+}
+
+/* Listens on a port of its own. */
+static inline int listener_make(struct sockaddr_in *address)
+{
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        socklen_t bytes = sizeof *address;
+
+        memset(address, 0, sizeof *address);
+        address->sin_family = AF_INET;
+        address->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        if (fd < 0 || bind(fd, (struct sockaddr *)address, bytes) || listen(fd, 1024) ||
+            getsockname(fd, (struct sockaddr *)address, &bytes)) {
+                printf("Bail out! TCP: %s\n", strerror(errno));
+                exit(3);
+        }
+        return fd;
+}
+
+/* Two ends of a TCP connection. */
+static inline void tcp_make(int fds[2])
+{
+        struct sockaddr_in address;
+        int one = 1, listener = listener_make(&address);
+
+        fds[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (connect(fds[1], (struct sockaddr *)&address, sizeof address) ||
+            (fds[0] = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) < 0) {
+                printf("Bail out! TCP: %s\n", strerror(errno));
+                exit(3);
+        }
+        setsockopt(fds[1], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        close(listener);
 }
 
 static inline void pair_close(int fds[2])

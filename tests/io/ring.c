@@ -5,8 +5,6 @@
  */
 #include "io/ops.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sys/stat.h>
 
 enum { CHECKS = 28, MANY = 6000 };
@@ -102,9 +100,8 @@ static void use_pair(struct skua_worker *self, int from, int to, const char *nam
 
 static void use_sockets(struct skua_worker *self, void *arg)
 {
-        struct sockaddr_in address = {.sin_family = AF_INET};
-        int fds[2], listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        socklen_t bytes = sizeof address;
+        struct sockaddr_in address;
+        int fds[2], listener;
         struct skua_group g;
         struct op here, there;
 
@@ -116,10 +113,7 @@ static void use_sockets(struct skua_worker *self, void *arg)
         pair_make(fds);
         use_pair(self, fds[0], fds[1], "a socket pair");
         pair_close(fds);
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        bind(listener, (struct sockaddr *)&address, sizeof address);
-        listen(listener, 4);
-        getsockname(listener, (struct sockaddr *)&address, &bytes);
+        listener = listener_make(&address);
         fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         op_init(&here, NULL);
         op_init(&there, NULL);
