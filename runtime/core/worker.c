@@ -197,9 +197,7 @@ static void set_pause(struct worker *w, size_t count)
                 w->pauses /= 2;
 }
 
-/* Jobs have been moved here from where a parker may have looked already: decides anew whom to wake.
- * A worker that searches does so when it has found something. */
-static void moved(struct worker *w)
+void worker_moved(struct worker *w)
 {
         if (w->alone || w->searching)
                 return;
@@ -221,7 +219,7 @@ static __attribute__((noinline)) struct skua_job *refill(struct worker *w, unsig
                 if (count)
                         set_pause(w, count);
                 if (count > 1)
-                        moved(w);
+                        worker_moved(w);
                 if (job)
                         return job;
         }
@@ -243,6 +241,16 @@ static inline struct skua_job *from_injector(struct worker *w, unsigned node_ind
         return NULL;
 }
 
+/* The first of the completions; the others come along. */
+static struct skua_job *from_ring(struct worker *w)
+{
+        struct skua_job *job = io_turn(w) ? from_batch(w) : NULL;
+
+        if (job && queue_count(&w->batch))
+                worker_moved(w);
+        return job;
+}
+
 /* From the own ring or the node's injectors, whose turn it is first. */
 static struct skua_job *from_outside(struct worker *w)
 {
@@ -253,11 +261,11 @@ static struct skua_job *from_outside(struct worker *w)
         if ((job = from_batch(w)))
                 return job;
         w->ring_first = !w->ring_first;
-        if (w->ring_first && io_turn(w) && (job = from_batch(w)))
+        if (w->ring_first && (job = from_ring(w)))
                 return job;
         if ((job = from_injector(w, w->node_index)) || w->ring_first)
                 return job;
-        return io_turn(w) ? from_batch(w) : NULL;
+        return from_ring(w);
 }
 
 /* One of the places where something may wait while newer work goes on coming. */
@@ -404,7 +412,7 @@ static void rob_half(struct worker *w, struct worker *victim)
                 count_add(&w->count.stolen_remote, 1);
         }
         if (most)
-                moved(w);
+                worker_moved(w);
 }
 
 static struct find rob(struct worker *w, struct worker *victim)

@@ -121,6 +121,10 @@ void worker_loop(void *arg);
 /* Moves the oldest half of the full run queue to the injector. */
 void worker_overflow(struct worker *w);
 
+/* Jobs have come to the own queues from where a parker does not look: decides anew whom to wake. A
+ * worker that searches does so when it has found something. */
+void worker_moved(struct worker *w);
+
 /* Queues a job on the own run queue; _again: one that has been counted when it was accepted. */
 static inline void worker_push_again(struct worker *w, struct skua_job *job)
 {

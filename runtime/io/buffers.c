@@ -270,7 +270,10 @@ static struct skua_io *oldest(struct buffer_set *set)
 /* Each of those that can have a buffer is issued again: they came back because there was data. */
 static void reissue(struct io *io, struct buffer_set *set)
 {
+        /* relaxed: what is returned after this look is seen below. */
+        uint32_t returned = load_relaxed_u32(&set->returned);
         struct skua_io *op;
+        bool again;
 
         /* Bound: the buffers of the set. */
         for (unsigned left = available(set); left; left--) {
@@ -283,9 +286,15 @@ static void reissue(struct io *io, struct buffer_set *set)
                         return;
                 io_issue(io, op);
         }
+        io_lock(io);
         set_lock(set);
-        set->wanted = set->waiting;
+        /* relaxed: under the lock. Who has returned one meanwhile has told nobody. */
+        again = set->waiting && load_relaxed_u32(&set->returned) != returned;
+        set->wanted = set->waiting && !again;
         set_unlock(set);
+        io_unlock(io);
+        if (again)
+                io_request(io->worker->runtime, io->worker->index, GATE_REQUEST_BUFFERS);
 }
 
 void buffers_reissue(struct io *io)

@@ -25,8 +25,8 @@ static bool cancel_next(struct io *io)
         struct skua_io *op;
 
         io_seal(io);
-        if (!ring_room(&io->ring))
-                io_make_room(io, 1);
+        while (!ring_room(&io->ring))
+                io_make_room(io, 1); /* bound: see there; there is nobody to tell */
         io_lock(io);
         op = io->asked;
         if (op)

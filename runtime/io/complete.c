@@ -142,7 +142,7 @@ static uint32_t handled_pending(struct worker *w, struct skua_io *op, uint32_t h
                 store_relaxed_u32(pending, load_relaxed_u32(pending) - handled);
                 return load_relaxed_u32(pending);
         }
-        /* [IO2] release pairs with the acquire in complete_multi(): we have done with it. */
+        /* [IO2] release pairs with the acquires of who counts up: we have done with it. */
         return fetch_add_acq_rel_u32(pending, -handled) - handled;
 }
 
@@ -171,19 +171,25 @@ static void run_multi(struct skua_worker *self, struct skua_job *job)
                         group_hold(group, 1);
                 held = group;
                 left = handled_pending(worker_of(self), op, handled);
-                /* Bound: a completion is visible before it is counted. */
+                /* Bound: what is counted will be visible after a few steps of who has reaped it. */
+                if (left && !handled)
+                        kernel_yield();
         } while (left && handled < MULTI_TURN);
         if (!left)
                 return;
         op->kept_ = list;
         deliver(worker_of(self), op);
+        worker_moved(worker_of(self));
 }
 
-/* Behind those that are not handled yet. There is a spare node. */
+/* Behind those that are not handled yet. There is a spare node. Counted before it is visible:
+ * whoever handles the last one gives the operation to its owner, and then nobody may touch it. */
 static void add_later(struct io *io, struct worker *taker, struct skua_io *op,
                       const struct io_uring_cqe *cqe)
 {
         struct later *node = io->spare;
+        /* [IO2] acquire pairs with handled_pending(): at 0 it is nobody's. */
+        bool idle = fetch_add_acq_rel_u32(pending_of(op), 1) == 0;
         void *old;
 
         io->spare = node->next;
@@ -194,8 +200,7 @@ static void add_later(struct io *io, struct worker *taker, struct skua_io *op,
                 node->next = old;
                 /* [IO2] release pairs with next_completion(). Bound: lock-free. */
         } while (!cas_acq_rel_ptr(later_of(op), &old, node));
-        /* [IO2] acquire pairs with handled_pending(): it is nobody's. */
-        if (fetch_add_acq_rel_u32(pending_of(op), 1) == 0)
+        if (idle)
                 deliver(taker, op);
 }
 
@@ -246,9 +251,13 @@ static bool complete(struct io *io, struct worker *taker, struct skua_io *op,
                 return false;
         if (last.flags & IORING_CQE_F_BUFFER && op->set_)
                 buffers_taken(op);
-        if (!more && last.res == -ENOBUFS && op->set_ && !(state & IO_CANCEL)) {
-                buffers_wait(io, op);
-                return true;
+        if (!more && last.res == -ENOBUFS && op->set_) {
+                /* Also what comes after everything that waited has been cancelled. */
+                if (!(state & IO_CANCEL) && !io_cancelling(io->worker->runtime)) {
+                        buffers_wait(io, op);
+                        return true;
+                }
+                last.res = -ECANCELED;
         }
         if (!more && state & IO_REFUSED)
                 last.res = op->res;

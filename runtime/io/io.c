@@ -57,6 +57,9 @@ static struct io *open_io(struct worker *w)
         w->io = io;
         /* [IO3] release pairs with the acquire in watch.c and skua_io_cancel(): the ring. */
         store_release_ptr(&w->io_seen, io);
+        /* [ST6] pairs with the fence in request_all() of runtime.c: either it sees that there is
+         * I/O, or the first operation sees that all is cancelled. */
+        fence_seq_cst();
         /* relaxed, both: for the figures only; all workers write the same. */
         store_relaxed_u32(&rt->ring_path, io->ring.fallback ? SKUA_RING_EPOLL : SKUA_RING_URING);
         store_relaxed_u32(&rt->ring_error, (uint32_t)(rt->no_ring ? 0 : io->ring.error));
@@ -118,12 +121,17 @@ void io_request(struct runtime *rt, unsigned index, uint32_t request)
         park_wake_worker(rt, index);
 }
 
-/* Everything that waits for buffers, and what is endless, or all that the kernel has. */
+/* Everything that waits for buffers, and what is endless, or all that the kernel has. Also what has
+ * been asked for before: it may have stood in a chain then, where the kernel does not find it. */
 static void stop_io(struct io *io)
 {
+        struct skua_io *op;
+
         io_lock(io);
-        while (io->endless)
-                io_ask(io, io->endless);
+        while ((op = io->endless)) {
+                op->state_ &= ~(unsigned)IO_CANCEL;
+                io_ask(io, op);
+        }
         buffers_stop(io);
         io_unlock(io);
         io_cancel_asked(io);
@@ -155,6 +163,9 @@ void io_requests(struct worker *w)
                 io_cancel_asked(w->io);
         if (requests & GATE_REQUEST_BUFFERS)
                 buffers_reissue(w->io);
+        /* What has ended without the kernel. */
+        if (queue_count(&w->batch))
+                worker_moved(w);
 }
 
 /* ------------------------------------------------------------------ the worker's loop */
@@ -238,9 +249,16 @@ static void await_wake(struct worker *w)
 
 void io_sleep(struct worker *w, int64_t deadline_ns)
 {
-        if (!w->io->wake_pending)
+        struct io *io = w->io;
+        bool pending;
+
+        /* Another may be taking just the completion that ends it. */
+        io_lock(io);
+        pending = io->wake_pending;
+        io_unlock(io);
+        if (!pending)
                 await_wake(w);
-        ring_enter(&w->io->ring, true, deadline_ns);
+        ring_enter(&io->ring, true, deadline_ns);
 }
 
 void io_watch(struct worker *w, int fd, struct word32 *armed)

@@ -46,7 +46,7 @@ static bool endless(const struct io_uring_sqe *sqe)
 }
 
 /* Submitted as nothing, it keeps its place in a chain and completes with `error`. */
-static void refuse(struct skua_io *op, struct io_uring_sqe *sqe, int error)
+static void refuse(struct io *io, struct skua_io *op, struct io_uring_sqe *sqe, int error)
 {
         uint8_t links = sqe->flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_IO_DRAIN);
 
@@ -54,8 +54,10 @@ static void refuse(struct skua_io *op, struct io_uring_sqe *sqe, int error)
         sqe->opcode = IORING_OP_NOP;
         sqe->flags = links;
         op->res = error;
-        op->state_ |= IO_REFUSED;
         op->set_ = NULL;
+        io_lock(io); /* somebody may be asking for its end */
+        op->state_ |= IO_REFUSED;
+        io_unlock(io);
 }
 
 /* A drain cancels what is endless: what is listed before it, and, with the phase, what comes
@@ -75,7 +77,7 @@ static void list_endless(struct io *io, struct skua_io *op, struct io_uring_sqe 
                 io_lock(io);
                 io_list_remove(op);
                 io_unlock(io);
-                refuse(op, sqe, -ECANCELED);
+                refuse(io, op, sqe, -ECANCELED);
         }
 }
 
@@ -90,10 +92,10 @@ void io_seal(struct io *io)
         io->open = NULL;
         sqe->flags &= (uint8_t)~IOSQE_CQE_SKIP_SUCCESS;
         if (op->state_ & IO_REFUSED)
-                refuse(op, sqe, op->res);
+                refuse(io, op, sqe, op->res);
         else if (__builtin_expect(io_cancelling(io->worker->runtime), 0) &&
                  sqe->opcode != IORING_OP_CLOSE)
-                refuse(op, sqe, -ECANCELED);
+                refuse(io, op, sqe, -ECANCELED);
         else if (endless(sqe))
                 list_endless(io, op, sqe);
         sqe->user_data = (uintptr_t)op;
@@ -117,14 +119,17 @@ int io_send(struct io *io)
 int io_make_room(struct io *io, unsigned count)
 {
         int result = io_send(io);
+        unsigned jobs;
 
         /* Bound: the kernel takes entries when completions have been taken and memory is there. */
         for (unsigned tries = 0; ring_room(&io->ring) < count; tries++) {
                 if (tries == SEND_TRIES)
                         return result ? result : -EAGAIN;
                 io_lock(io);
-                io_reap(io, io->worker);
+                jobs = io_reap(io, io->worker);
                 io_unlock(io);
+                if (jobs)
+                        worker_moved(io->worker);
                 kernel_yield();
                 result = io_send(io);
         }
@@ -261,7 +266,8 @@ void io_issue(struct io *io, struct skua_io *op)
         memcpy(sqe, op->sqe_, sizeof *sqe);
         io_lock(io);
         op->state_ &= ~(unsigned)IO_WAITS;
-        if (op->state_ & IO_ENDLESS)
+        /* It may be listed again already: others have asked for its end meanwhile. */
+        if (op->state_ & IO_ENDLESS && !(op->state_ & IO_LISTED))
                 io_list_add(&io->endless, op);
         io_unlock(io);
 }
