@@ -23,7 +23,7 @@ struct worker_count {
         struct word64 suspended, resumed;
         struct word64 beyond;        /* stacks taken beyond the bound */
         struct word64 busy_since_ns; /* 0: idle */
-        struct word64 delivered;     /* jobs of completions */
+        struct word64 delivered;     /* jobs of completions and timers */
         struct word64 completions;
         struct word64 io_begun, io_ended; /* operations; ended: by who holds the io's lock */
         struct word32 parked;
@@ -73,7 +73,6 @@ struct worker {
         struct stack *first_stack;
 
         struct wordptr io_seen; /* io, for the others */
-        struct timers timers;
 
         _Alignas(ARCH_APART) struct worker_count count;
         struct queue run;   /* spawned here; newest first for the owner */
@@ -81,6 +80,7 @@ struct worker {
         struct ring ring;
         struct wordptr run_slots[QUEUE_SLOTS];
         struct wordptr batch_slots[BATCH_SLOTS];
+        struct timers timers;
 };
 
 static inline struct worker *worker_of(const struct skua_worker *self)
@@ -94,6 +94,13 @@ static inline struct worker *worker_self(void)
         struct worker *w = self_get();
 
         return w && !w->callback ? w : NULL;
+}
+
+/* When the worker's timers have something for it to do; 1: now, 0: never. */
+static inline int64_t timers_next_ns(const struct worker *w)
+{
+        /* relaxed: behind the parker's fence [PK2], or a look that is taken again. */
+        return (int64_t)load_relaxed_u64(&w->timers.next_ns);
 }
 
 static inline void count_add(struct word64 *figure, uint64_t n)
@@ -117,11 +124,16 @@ void worker_loop(void *arg);
 /* Moves the oldest half of the full run queue to the injector. */
 void worker_overflow(struct worker *w);
 
-/* Queues a job on the own run queue. */
-static inline void worker_push(struct worker *w, struct skua_job *job)
+/* Queues a job on the own run queue; _again: one that has been counted when it was accepted. */
+static inline void worker_push_again(struct worker *w, struct skua_job *job)
 {
         while (__builtin_expect(!queue_push(&w->run, job), 0))
                 worker_overflow(w); /* bound: thieves only make room */
+}
+
+static inline void worker_push(struct worker *w, struct skua_job *job)
+{
+        worker_push_again(w, job);
         count_add(&w->count.spawned, 1);
 }
 
@@ -143,5 +155,8 @@ void fork_done(struct skua_job *job);
 void worker_report(struct worker *w, const char *what);
 
 bool scope_cancelled(const struct runtime *rt, const struct scope *scope);
+
+/* The job that the worker has just entered has a deadline. */
+void scope_limit(struct worker *w, int64_t deadline_ns);
 
 #endif
