@@ -282,16 +282,16 @@ static struct find fair_source(struct worker *w, unsigned source)
         return found;
 }
 
-/* Jobs of timers that have expired go to the own queues. */
+/* Jobs of timers that have expired go to the batch. */
 static void timers_look(struct worker *w, int64_t now)
 {
         int64_t next = timers_next_ns(w);
-        uint64_t queued = queue_count(&w->run);
+        uint64_t queued = queue_count(&w->batch);
 
         if (!next || now < next)
                 return;
         io_clock(w, now);
-        if (queue_count(&w->run) > queued)
+        if (queue_count(&w->batch) > queued)
                 moved(w);
 }
 

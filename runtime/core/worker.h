@@ -124,16 +124,11 @@ void worker_loop(void *arg);
 /* Moves the oldest half of the full run queue to the injector. */
 void worker_overflow(struct worker *w);
 
-/* Queues a job on the own run queue; _again: one that has been counted when it was accepted. */
-static inline void worker_push_again(struct worker *w, struct skua_job *job)
+/* Queues a job on the own run queue. */
+static inline void worker_push(struct worker *w, struct skua_job *job)
 {
         while (__builtin_expect(!queue_push(&w->run, job), 0))
                 worker_overflow(w); /* bound: thieves only make room */
-}
-
-static inline void worker_push(struct worker *w, struct skua_job *job)
-{
-        worker_push_again(w, job);
         count_add(&w->count.spawned, 1);
 }
 

@@ -13,9 +13,6 @@
 #include "core/worker.h"
 #include "io/io.h"
 
-/* Jobs queued in one turn, as far as the run queue's first half has room, or so many. */
-enum { TURN_LEAST = 16 };
-
 /* In state_ of a timer: its job is queued; and shall see itself cancelled. */
 enum { TIMER_QUEUED = 1, TIMER_CANCELLED = 2 };
 
@@ -156,47 +153,35 @@ static struct skua_job *expire(struct worker *w, struct worker *taker, struct wh
         return job;
 }
 
-/* How many jobs may be queued now. */
-static unsigned room(const struct worker *taker)
+/* To the worker that its target named, or to those that come from outside and with completions,
+ * which are taken in order. This is the place for strands: a delayed job has none or its own in
+ * younger_, and its turn may have come or not. */
+static void queue(struct worker *w, struct worker *taker, struct skua_job *job)
 {
-        uint64_t count = queue_count(&taker->run);
-
-        return count + TURN_LEAST < QUEUE_SLOTS / 2 ? (unsigned)(QUEUE_SLOTS / 2 - count)
-                                                    : TURN_LEAST;
-}
-
-/* Jobs that run at their home go there; the others are left. How many. This is the place for
- * strands: a delayed job has none or its own in younger_, and here its turn may have come or not.
- */
-static unsigned send_bound(struct worker *w, struct skua_job **jobs, unsigned count)
-{
-        unsigned left = 0;
-
-        for (unsigned i = 0; i < count; i++)
-                if (node_of(jobs[i])->flags & TIMER_BOUND)
-                        worker_send(w->runtime, w->index, jobs[i]);
-                else
-                        jobs[left++] = jobs[i];
-        return left;
+        if (node_of(job)->flags & TIMER_BOUND)
+                worker_send(w->runtime, w->index, job);
+        else
+                queue_push(&taker->batch, job); /* there is room */
 }
 
 void timers_serve(struct worker *w, struct worker *taker, int64_t now_ns)
 {
-        struct timers *t = lock(w);
-        unsigned most = room(taker), count = 0;
-        struct skua_job *jobs[QUEUE_SLOTS / 2 + TURN_LEAST];
+        unsigned most = BATCH_SLOTS - (unsigned)queue_count(&taker->batch), count = 0;
+        struct skua_job *jobs[BATCH_SLOTS];
         struct wheel_node *node;
+        struct timers *t;
 
+        if (!most)
+                return; /* what is due waits for room */
+        t = lock(w);
         wheel_turn(&t->wheel, now_ns, most);
         while (count < most && (node = wheel_take(&t->wheel)))
                 if ((jobs[count] = expire(w, taker, node)))
                         count++;
         unlock(t);
         count_add(&taker->count.completions, count);
-        count = send_bound(w, jobs, count);
-        /* The owner of a run queue takes its newest first, so the earliest goes there last. */
-        while (count)
-                worker_push_again(taker, jobs[--count]);
+        for (unsigned i = 0; i < count; i++)
+                queue(w, taker, jobs[i]);
 }
 
 struct skua_job *timers_take(struct worker *w)

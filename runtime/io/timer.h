@@ -41,8 +41,9 @@ struct timer_delay {
         bool bound;
 };
 
-/* Queues jobs of w's timers that have expired, on the run queue of `taker`, which is w itself or
- * who looks after it while it is busy. Under the io's lock, if w has I/O. */
+/* Queues jobs of w's timers that have expired in the batch of `taker`, which is w itself or who
+ * looks after it while it is busy; as many as there is room for. Under the io's lock, if w has I/O.
+ */
 void timers_serve(struct worker *w, struct worker *taker, int64_t now_ns);
 
 static inline void timers_turn(struct worker *w, int64_t now_ns)

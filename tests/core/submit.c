@@ -5,7 +5,7 @@
  */
 #include "core/item.h"
 
-enum { CHECKS = 97 };
+enum { CHECKS = 98 };
 
 /* ------------------------------------------------------------------ what is refused */
 
