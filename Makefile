@@ -216,7 +216,8 @@ $(B)/stage/stamp: $(headers) $(B)/libskua.a $(B)/libskua.so skua.pc.in
 model_programs := $(if $(SAN)$(CROSS_COMPILE),,$(patsubst %.c,$(B)/%,$(wildcard tests/model/*.c)))
 model_sources  := $(filter-out runtime/core/kernel.c runtime/core/slot.c,$(wildcard \
                   runtime/core/*.c)) runtime/wait/stack.c runtime/wait/suspend.c \
-                  $(patsubst %,runtime/io/%.c,io prepare complete cancel buffers source) \
+                  $(patsubst %,runtime/io/%.c,io prepare complete cancel buffers source timer \
+                  wheel) \
                   runtime/observe/stats.c $(wildcard runtime/parallel/*.c arch/model/*.c \
                   arch/model/*.S tests/model/machine/*.c)
 model_objects  := $(patsubst %,$(B)/model/%.o,$(basename $(model_sources)))

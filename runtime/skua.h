@@ -267,7 +267,9 @@ struct skua_group {
         struct skua_job *after_;
         struct skua *after_rt_;
         uint32_t process_; /* counts forks of the process */
-        uint32_t reserved_[9];
+        uint32_t reserved_;
+        int64_t deadline_ns_;
+        uint32_t reserved2_[6];
 };
 
 SKUA_API void skua_group_init(struct skua_group *g);
@@ -476,7 +478,8 @@ SKUA_API void skua_buffers_return(struct skua_worker *self, struct skua_buffers 
  * that started it last until it is called or cancelled. Calls on one timer must not overlap. */
 struct skua_timer {
         struct skua_job job; /* first: what run is called with */
-        void *reserved_[2];
+        skua_fn *run_;
+        uint64_t state_;
 };
 SKUA_API void skua_timer_init(struct skua_timer *t, skua_fn *run);
 

@@ -44,9 +44,23 @@ static uint64_t with_error(uint64_t word, int error)
         return word | (uint64_t)(uint16_t)error << GROUP_ERROR_SHIFT;
 }
 
-static int result_of(uint64_t word)
+static struct word64 *group_deadline(const struct skua_group *group)
 {
-        return word & GROUP_CANCELLED ? -ECANCELED : error_of(word);
+        return (struct word64 *)(void *)(uintptr_t)&group->deadline_ns_;
+}
+
+/* Has its time passed before it has become empty? */
+static bool late(const struct skua_group *group, uint64_t word)
+{
+        /* relaxed: the word, read with [GR3], came after it; if there are several deadlines, one of
+         * them. */
+        return (word & (GROUP_TIMED | GROUP_IN_TIME)) == GROUP_TIMED &&
+               kernel_now_ns() >= (int64_t)load_relaxed_u64(group_deadline(group));
+}
+
+static int result_of(const struct skua_group *group, uint64_t word)
+{
+        return word & GROUP_CANCELLED || late(group, word) ? -ECANCELED : error_of(word);
 }
 
 /* What a word is once its result has been given away. */
@@ -89,6 +103,8 @@ void group_hold(struct skua_group *group, uint64_t count)
                 return;
         do {
                 new = (old & GROUP_DELIVERED ? fresh(old) : old) + count;
+                if (!count_of(old))
+                        new &= ~GROUP_IN_TIME;
                 if (!count_of(old))
                         /* relaxed: all who make it not empty write the same. */
                         store_relaxed_u32(group_process(group), runtime_process());
@@ -157,7 +173,9 @@ void group_release(struct skua_group *group, uint64_t count, int error)
                 new = with_error(old, error) - count;
                 if (last && parent && skua_group_cancelled(parent))
                         new |= GROUP_CANCELLED;
-                result = result_of(new);
+                if (last && new &GROUP_TIMED)
+                        new |= late(group, new) ? GROUP_CANCELLED : GROUP_IN_TIME;
+                result = result_of(group, new);
                 if (last && new &GROUP_AFTER)
                         new |= GROUP_DELIVERED;
                 else if (last && new &GROUP_WAITED)
@@ -217,7 +235,7 @@ static bool take_result(struct skua_group *group, int *result)
         do {
                 if (count_of(old) || old & (GROUP_LOCKED | GROUP_AFTER))
                         return false;
-                *result = old & GROUP_DELIVERED ? 0 : result_of(old);
+                *result = old & GROUP_DELIVERED ? 0 : result_of(group, old);
                 /* [GR1] acquire as above, when the word had changed. */
         } while (fresh(old) != old && !cas_acq_rel_u64(word, &old, fresh(old)));
         return true;
@@ -405,11 +423,31 @@ SKUA_API bool skua_group_cancelled(const struct skua_group *g)
 {
         /* Bound: the depth of the groups. */
         for (; g; g = g->parent_) {
-                /* [GR3] pairs with skua_group_cancel(). */
-                if (load_acquire_u64(group_word(g)) & GROUP_CANCELLED)
+                /* [GR3] pairs with skua_group_cancel() and skua_group_cancel_at(). */
+                uint64_t word = load_acquire_u64(group_word(g));
+
+                if (word & GROUP_CANCELLED || late(g, word))
                         return true;
         }
         return false;
+}
+
+SKUA_API void skua_group_cancel_at(struct skua *rt, struct skua_group *g, int64_t deadline_ns)
+{
+        struct word64 *word = group_word(g);
+        /* [GR3] acquire: as in skua_group_cancelled(). */
+        uint64_t old = load_acquire_u64(word), new;
+        uint64_t passed = late(g, old) ? GROUP_CANCELLED : 0;
+
+        (void)rt;
+        if (deadline_ns)
+                store_relaxed_u64(group_deadline(g), (uint64_t)deadline_ns);
+        do {
+                new = old & GROUP_DELIVERED ? fresh(old) : old | (old & GROUP_TIMED ? passed : 0);
+                new = deadline_ns ? new | GROUP_TIMED : new & ~GROUP_TIMED;
+                /* [GR3] release pairs with the acquire of whoever looks at the clock: the deadline.
+                 * A failure means that another call went ahead: lock-free. */
+        } while (!cas_acq_rel_u64(word, &old, new));
 }
 
 SKUA_API int skua_group_error(const struct skua_group *g)

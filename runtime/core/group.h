@@ -8,6 +8,8 @@
  *   WAITED     waiters are listed. AFTER: a job is to be submitted when the group is empty.
  *   CANCELLED  by skua_group_cancel.
  *   DELIVERED  the result stays readable but belongs to the past: the next hold clears it.
+ *   TIMED      deadline_ns_ says when it is cancelled, which whoever asks finds out by the clock.
+ *              IN_TIME: it became empty before that, and has been since.
  */
 #ifndef CORE_GROUP_H
 #define CORE_GROUP_H
@@ -20,6 +22,8 @@
 #define GROUP_AFTER       ((uint64_t)1 << 42)
 #define GROUP_CANCELLED   ((uint64_t)1 << 43)
 #define GROUP_DELIVERED   ((uint64_t)1 << 44)
+#define GROUP_TIMED       ((uint64_t)1 << 45)
+#define GROUP_IN_TIME     ((uint64_t)1 << 46)
 #define GROUP_ERROR_SHIFT 48
 
 void group_hold(struct skua_group *group, uint64_t count);

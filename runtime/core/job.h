@@ -2,8 +2,8 @@
  *
  * A job as the core sees it: the atomic words inside the public struct, and what runs with it.
  *
- *   scope    what a submitted job or a loop owns: group and first error. Stolen forks share their
- *            parent's scope, so that cancellation and errors follow the work.
+ *   scope    what a submitted job or a loop owns: group, deadline and first error. Stolen forks
+ *            share their parent's scope, so that cancellation and errors follow the work.
  *   waiter   somebody who waits: a suspended stack or a sleeping thread. Lives on its own frame
  *            until it is woken.
  */
@@ -23,6 +23,7 @@ struct stack;
 struct scope {
         struct skua_group *group; /* or NULL */
         struct word32 error;      /* first error, as a positive pattern of the int; 0: none */
+        int64_t deadline_ns;      /* cancelled from then on; 0: none */
 };
 
 struct waiter {
@@ -90,6 +91,9 @@ static inline int scope_error(const struct scope *scope)
         /* [SC1] pairs with the CAS in scope_fail(). */
         return (int)load_acquire_u32(&scope->error);
 }
+
+/* Gives a job, which is not queued yet, a deadline of its own. */
+void job_limit(struct skua_job *job, int64_t deadline_ns);
 
 /* A scope of its own for a part of a job, as loops have: errors of what runs in it, stolen parts
  * included, stay in it. Its marker stands in the list of forks, so that younger forks are published

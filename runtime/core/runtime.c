@@ -380,6 +380,17 @@ static bool seal(struct runtime *rt)
         return false;
 }
 
+static void forward(struct runtime *rt, unsigned node, struct skua_job *job)
+{
+        struct injector *injector = &rt->nodes[node].injectors[INJECTOR_NORMAL];
+
+        injector_enter_inside(injector, 1);
+        injector_link(injector, job, job);
+        /* [PK1] pairs with [PK2]: the injector's count comes before our look. */
+        fence_seq_cst_after_rmw();
+        park_publish(rt, node);
+}
+
 /* Where a start has failed some workers have no thread: what was sent to one of them is run by any
  * that has. */
 static void forward_mail(struct runtime *rt)
@@ -387,18 +398,15 @@ static void forward_mail(struct runtime *rt)
         /* relaxed: constant by now. */
         for (unsigned i = load_relaxed_u32(&rt->thread_count); i < rt->worker_count; i++) {
                 unsigned node = rt->workers[i]->node_index;
-                struct injector *injector = &rt->nodes[node].injectors[INJECTOR_NORMAL];
                 /* [GT1] acquire pairs with the CAS in worker_send(): the job before its pointer. */
                 struct skua_job *job = exchange_acq_rel_ptr(&rt->gates[i].jobs, NULL), *next;
 
                 for (; job; job = next) {
                         next = job->next_;
-                        injector_enter_inside(injector, 1);
-                        injector_link(injector, job, job);
-                        /* [PK1] pairs with [PK2]: the injector's count comes before our look. */
-                        fence_seq_cst_after_rmw();
-                        park_publish(rt, node);
+                        forward(rt, node, job);
                 }
+                while ((job = timers_take(rt->workers[i]))) /* bound: those that were armed */
+                        forward(rt, node, job);
         }
 }
 
@@ -448,6 +456,8 @@ static int begin_stop(struct skua *handle, enum skua_stop_how how)
         /* [ST2] acquire pairs with open_doors(); release with the other stopper's CAS. [ST5] pairs
          * with scope_cancelled(). */
         if (cas_acq_rel_u64(&rt->phase, &phase, wish)) {
+                for (unsigned i = 0; i < rt->worker_count; i++)
+                        timers_stop(rt->workers[i]);
                 request_all(rt);
                 return 0;
         }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the running job can say and ask of itself: errors, cancellation, isolation; and the scopes
- * that loops put around a part of it.
+ * What the running job can say and ask of itself: errors, cancellation, isolation; its deadline;
+ * and the scopes that loops put around a part of it.
  */
 #include <errno.h>
 
@@ -32,6 +32,38 @@ SKUA_API void skua_isolated(struct skua_worker *self,
         w->isolated--;
 }
 
+/* What a job with a deadline is called with. */
+static void limited_run(struct skua_worker *self, struct skua_job *job)
+{
+        skua_fn *run = (skua_fn *)(uintptr_t)job->state_;
+
+        shared_read(&job->state_, sizeof job->state_);
+        job->run_ = run; /* it may be submitted again, also without a deadline */
+        scope_limit(worker_of(self), (int64_t)job->reserved_);
+        worker_of(self)->running = run;
+        run(self, job);
+}
+
+void job_limit(struct skua_job *job, int64_t deadline_ns)
+{
+        job->state_ = (uintptr_t)job->run_;
+        job->reserved_ = (uint64_t)deadline_ns;
+        job->run_ = limited_run;
+        shared_write(&job->state_, sizeof job->state_);
+}
+
+void scope_limit(struct worker *w, int64_t deadline_ns)
+{
+        bool before = scope_cancelled(w->runtime, w->scope);
+
+        w->scope->deadline_ns = deadline_ns;
+        if (before || !scope_cancelled(w->runtime, w->scope))
+                return;
+        /* It has been counted as it looked without the deadline. */
+        count_add(&w->count.run, -(uint64_t)1);
+        count_add(&w->count.cancelled, 1);
+}
+
 void scope_enter(struct skua_worker *self, struct scope_frame *frame)
 {
         struct worker *w = worker_of(self);
@@ -39,6 +71,7 @@ void scope_enter(struct skua_worker *self, struct scope_frame *frame)
         shared_new(frame, sizeof *frame);
         frame->outer = w->scope;
         frame->scope.group = w->scope->group;
+        frame->scope.deadline_ns = w->scope->deadline_ns;
         /* relaxed: nobody else knows it yet. */
         store_relaxed_u32(&frame->scope.error, 0);
         w->scope = &frame->scope;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Handing jobs to a runtime: from outside through an injector's door, from a job to the own run
- * queue, to one worker through its gate; to a strand, and when its turn comes the same way.
+ * queue, to one worker through its gate; to a strand, and when its turn comes the same way; delayed
+ * ones to a worker's timers.
  */
 #include <errno.h>
 #include <limits.h>
@@ -29,8 +30,9 @@ struct order {
         struct skua_strand *strand;
         char *first;
         size_t count, stride;
-        int node_index;  /* or -1: the caller's */
-        unsigned worker; /* SKUA_WORKER(i), or 0 */
+        int64_t at_ns, deadline_ns; /* not before; cancelled from then on; 0: none */
+        int node_index;             /* or -1: the caller's */
+        unsigned worker;            /* SKUA_WORKER(i), or 0 */
         bool try;
 };
 
@@ -57,6 +59,15 @@ static void mark(struct skua_job *job, struct skua_group *group)
 #endif
         job->owner_ = group;
         shared_write(&job->owner_, sizeof job->owner_);
+}
+
+/* Gives jobs [from, from + count) their deadline. They have been accepted. */
+static void limit(const struct order *order, size_t from, size_t count)
+{
+        if (!order->deadline_ns)
+                return;
+        for (size_t i = from; i < from + count; i++)
+                job_limit(job_at(order, i), order->deadline_ns);
 }
 
 /* The job was last used by a worker: its line comes while we wait for the door's. */
@@ -106,6 +117,7 @@ static void push_chain(const struct order *order, struct injector *injector, siz
 
         if (order->group)
                 group_hold(order->group, count);
+        limit(order, from, count);
         mark(first, order->group);
         for (size_t i = 1; i < count; i++) {
                 struct skua_job *next = job_at(order, from + i);
@@ -164,6 +176,7 @@ static ssize_t submit_node(const struct order *order)
 
 static void push_own(struct worker *w, const struct order *order)
 {
+        limit(order, 0, order->count);
         for (size_t i = 0; i < order->count; i++) {
                 struct skua_job *job = job_at(order, i);
 
@@ -187,6 +200,7 @@ static ssize_t submit_worker(const struct order *order)
                 return refuse(order, result);
         if (order->group)
                 group_hold(order->group, order->count);
+        limit(order, 0, order->count);
         /* relaxed: for the figures only. */
         fetch_add_relaxed_u64(&rt->direct, order->count);
         for (size_t i = 0; i < order->count; i++) {
@@ -244,6 +258,7 @@ static ssize_t submit_strand(const struct order *order)
                 struct skua_job *job = job_at(order, i);
 
                 mark(job, order->group);
+                limit(order, i, 1);
                 strand_bind(order->strand, job, order->worker);
                 if (!strand_enter(order->strand, job) || !take_turn(order, job))
                         uncounted++;
@@ -258,10 +273,73 @@ static ssize_t submit_strand(const struct order *order)
         return (ssize_t)order->count;
 }
 
+/* One of a node's workers, in turns; the node has some. */
+static struct worker *worker_of_node(const struct runtime *rt, unsigned node, uint64_t turn)
+{
+        const uint64_t *bits = rt->nodes[node].worker_bits;
+        unsigned count = 0, index = 0;
+
+        for (unsigned i = 0; i < rt->idle_words; i++)
+                count += (unsigned)__builtin_popcountll(bits[i]);
+        /* Bound: the workers. */
+        for (unsigned left = (unsigned)(turn % count);; index++)
+                if (bits[index / 64] >> index % 64 & 1 && !left--)
+                        return rt->workers[index];
+}
+
+/* Whose timers are to have the job, which is counted as accepted here. */
+static struct worker *home_of(const struct order *order)
+{
+        struct runtime *rt = order->rt;
+        struct worker *w = order->inside;
+        unsigned node = order->node_index < 0 ? runtime_node_here(rt) : (unsigned)order->node_index;
+        uint64_t turn;
+
+        if (w && !order->worker && (order->node_index < 0 || w->node_index == node)) {
+                count_add(&w->count.spawned, order->count);
+                return w;
+        }
+        /* relaxed: for the figures, and to take turns. */
+        turn = fetch_add_relaxed_u64(&rt->direct, order->count);
+        return order->worker ? rt->workers[order->worker - 1] : worker_of_node(rt, node, turn);
+}
+
+/* The acceptance lasts until we have touched the runtime for the last time; inside, our job keeps
+ * it. */
+static ssize_t submit_delayed(const struct order *order)
+{
+        struct runtime *rt = order->rt;
+        struct timer_delay delay = {order->at_ns, order->deadline_ns, order->strand, order->worker};
+        int result = runtime_accept(rt, generation_of(order->handle), !order->inside);
+        bool wake = false;
+        struct worker *w;
+
+        if (result)
+                return refuse(order, result);
+        if (order->group)
+                group_hold(order->group, order->count);
+        w = home_of(order);
+        for (size_t i = 0; i < order->count; i++) {
+                struct skua_job *job = job_at(order, i);
+
+                mark(job, order->group);
+                wake |= timers_delay(w, job, &delay);
+        }
+        if (wake && w != order->inside) {
+                /* [PK1] pairs with [PK2]: the parker reads when it is to wake up behind it. */
+                fence_seq_cst();
+                park_wake_worker(rt, w->index);
+        }
+        runtime_unaccept(rt);
+        return (ssize_t)order->count;
+}
+
 static ssize_t submit(const struct order *order)
 {
         struct worker *w = order->inside;
 
+        if (order->at_ns)
+                return submit_delayed(order);
         if (order->strand)
                 return submit_strand(order);
         if (order->worker)
@@ -274,6 +352,13 @@ static ssize_t submit(const struct order *order)
                 group_hold(order->group, order->count);
         push_own(w, order);
         return (ssize_t)order->count;
+}
+
+static int64_t later(int64_t delay_ns)
+{
+        int64_t now = kernel_now_ns();
+
+        return delay_ns > INT64_MAX - now ? INT64_MAX : now + delay_ns;
 }
 
 /* Fills in the target's wishes. 0 or an error. */
@@ -291,13 +376,15 @@ static int read_target(struct order *order, const struct skua_target *where)
                 return -EINVAL;
         if (target.node && (target.node > RUNTIME_NODES || rt->system_node[target.node - 1] < 0))
                 return -EINVAL;
-        if (target.flags & SKUA_BLOCKING || target.priority || target.delay_ns ||
-            target.deadline_ns)
+        if (target.flags & SKUA_BLOCKING || target.priority)
                 return -EOPNOTSUPP;
         order->try = target.flags & SKUA_TRY;
         order->group = target.group;
         order->worker = target.worker;
         order->strand = target.strand;
+        order->deadline_ns = target.deadline_ns;
+        if (target.delay_ns)
+                order->at_ns = later(target.delay_ns);
         if (target.node)
                 order->node_index = rt->system_node[target.node - 1];
         return 0;
@@ -427,7 +514,7 @@ SKUA_API int skua_await_submit(struct skua_worker *self, struct skua_job *job,
         int result = begin(&order, w->runtime->handle, job, where);
         struct injector *injector;
 
-        if (result || order.worker || order.strand)
+        if (result || order.worker || order.strand || order.at_ns)
                 return result ? result : submit_one(&order);
         waiter_begin(&waiter);
         if (order.node_index < 0)

@@ -43,6 +43,7 @@ void worker_init(struct worker *w, struct runtime *rt, unsigned index)
         w->run.mask = QUEUE_SLOTS - 1;
         w->batch.slots = w->batch_slots;
         w->batch.mask = BATCH_SLOTS - 1;
+        w->timers.stopped = false; /* else at rest: empty */
         memset(&w->count, 0, sizeof w->count);
 }
 

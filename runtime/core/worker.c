@@ -35,6 +35,7 @@ bool scope_cancelled(const struct runtime *rt, const struct scope *scope)
 {
         /* [ST5] pairs with cancel() in runtime.c. */
         return (load_acquire_u64(&rt->phase) & RUNTIME_PHASE_MASK) == RUNTIME_CANCELLING ||
+               (scope->deadline_ns && kernel_now_ns() >= scope->deadline_ns) ||
                (scope->group && skua_group_cancelled(scope->group));
 }
 
@@ -71,7 +72,8 @@ static void enter(struct worker *w, struct skua_job *job, struct scope *scope)
         w->scope = w->stack->base.owner_ = scope;
         w->running = job->run_;
 #ifdef SKUA_DEBUG
-        job->flags_ = 0; /* may be queued again */
+        if (job->flags_ & JOB_QUEUED) /* else it is a timer's */
+                job->flags_ = 0;      /* may be queued again */
 #endif
         job->run_(&w->face, job);
 #ifdef SKUA_DEBUG
@@ -289,13 +291,17 @@ static struct find fair_source(struct worker *w, unsigned source)
         return found;
 }
 
-/* Jobs of timers that have expired go to the own queues. */
+/* Jobs of timers that have expired go to the batch. */
 static void timers_look(struct worker *w, int64_t now)
 {
         int64_t next = timers_next_ns(w);
+        uint64_t queued = queue_count(&w->batch);
 
-        if (next && now >= next)
-                io_clock(w, now);
+        if (!next || now < next)
+                return;
+        io_clock(w, now);
+        if (queue_count(&w->batch) > queued)
+                worker_moved(w);
 }
 
 /* The turn that keeps old work from starving, whatever comes newly: each time another source is

@@ -24,7 +24,7 @@ struct worker_count {
         struct word64 suspended, resumed;
         struct word64 beyond;        /* stacks taken beyond the bound */
         struct word64 busy_since_ns; /* 0: idle */
-        struct word64 delivered;     /* jobs of completions */
+        struct word64 delivered;     /* jobs of completions and timers */
         struct word64 completions;
         struct word64 kicks;              /* of others that were busy */
         struct word64 io_begun, io_ended; /* operations; ended: by who holds the io's lock */
@@ -76,7 +76,6 @@ struct worker {
         struct stack *first_stack;
 
         struct wordptr io_seen; /* io, for the others */
-        struct timers timers;
         struct source_watch sources;
 
         _Alignas(ARCH_APART) struct worker_count count;
@@ -85,6 +84,7 @@ struct worker {
         struct ring ring;
         struct wordptr run_slots[QUEUE_SLOTS];
         struct wordptr batch_slots[BATCH_SLOTS];
+        struct timers timers;
 };
 
 static inline struct worker *worker_of(const struct skua_worker *self)
@@ -98,6 +98,13 @@ static inline struct worker *worker_self(void)
         struct worker *w = self_get();
 
         return w && !w->callback ? w : NULL;
+}
+
+/* When the worker's timers have something for it to do; 1: now, 0: never. */
+static inline int64_t timers_next_ns(const struct worker *w)
+{
+        /* relaxed: behind the parker's fence [PK2], or a look that is taken again. */
+        return (int64_t)load_relaxed_u64(&w->timers.next_ns);
 }
 
 static inline void count_add(struct word64 *figure, uint64_t n)
@@ -156,5 +163,8 @@ void fork_done(struct skua_job *job);
 void worker_report(struct worker *w, const char *what);
 
 bool scope_cancelled(const struct runtime *rt, const struct scope *scope);
+
+/* The job that the worker has just entered has a deadline. */
+void scope_limit(struct worker *w, int64_t deadline_ns);
 
 #endif

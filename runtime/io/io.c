@@ -153,8 +153,6 @@ void io_requests(struct worker *w)
         /* It may be a late one, for the slot's runtime before. */
         if (!io_stopping(w->runtime))
                 requests &= ~(uint32_t)GATE_REQUEST_STOP;
-        if (requests & GATE_REQUEST_STOP)
-                timers_stop(w);
         if (!w->io)
                 return;
         if (requests & GATE_REQUEST_STOP)
