@@ -19,12 +19,12 @@
 
 #define ANY_SELECT (1ull << IORING_OP_RECV | 1ull << IORING_OP_READ)
 
-#define KNOWN                                                                                    \
-        (ANY_SELECT | 1ull << IORING_OP_NOP | 1ull << IORING_OP_WRITE | 1ull << IORING_OP_READV | \
-         1ull << IORING_OP_WRITEV | 1ull << IORING_OP_FSYNC | 1ull << IORING_OP_SEND |            \
-         1ull << IORING_OP_RECVMSG | 1ull << IORING_OP_SENDMSG | 1ull << IORING_OP_ACCEPT |       \
-         1ull << IORING_OP_CONNECT | 1ull << IORING_OP_OPENAT | 1ull << IORING_OP_CLOSE |         \
-         1ull << IORING_OP_POLL_ADD | 1ull << IORING_OP_POLL_REMOVE |                             \
+#define KNOWN                                                                                      \
+        (ANY_SELECT | 1ull << IORING_OP_NOP | 1ull << IORING_OP_WRITE | 1ull << IORING_OP_READV |  \
+         1ull << IORING_OP_WRITEV | 1ull << IORING_OP_FSYNC | 1ull << IORING_OP_SEND |             \
+         1ull << IORING_OP_RECVMSG | 1ull << IORING_OP_SENDMSG | 1ull << IORING_OP_ACCEPT |        \
+         1ull << IORING_OP_CONNECT | 1ull << IORING_OP_OPENAT | 1ull << IORING_OP_CLOSE |          \
+         1ull << IORING_OP_POLL_ADD | 1ull << IORING_OP_POLL_REMOVE |                              \
          1ull << IORING_OP_ASYNC_CANCEL | 1ull << IORING_OP_SHUTDOWN | 1ull << IORING_OP_TIMEOUT | \
          1ull << IORING_OP_TIMEOUT_REMOVE | 1ull << IORING_OP_SOCKET | 1ull << IORING_OP_STATX)
 
@@ -33,7 +33,8 @@ static bool unknown_flags(const struct io_uring_sqe *sqe)
 {
         switch (sqe->opcode) {
         case IORING_OP_RECV:
-                return sqe->ioprio & ~(unsigned)(IORING_RECVSEND_POLL_FIRST | IORING_RECV_MULTISHOT);
+                return sqe->ioprio &
+                       ~(unsigned)(IORING_RECVSEND_POLL_FIRST | IORING_RECV_MULTISHOT);
         case IORING_OP_SEND:
         case IORING_OP_RECVMSG:
         case IORING_OP_SENDMSG:
@@ -51,13 +52,13 @@ static bool unknown_flags(const struct io_uring_sqe *sqe)
         case IORING_OP_TIMEOUT_REMOVE:
                 return sqe->timeout_flags;
         case IORING_OP_ASYNC_CANCEL:
-                return sqe->cancel_flags & ~(unsigned)(IORING_ASYNC_CANCEL_ALL |
-                                                       IORING_ASYNC_CANCEL_FD |
-                                                       IORING_ASYNC_CANCEL_ANY);
+                return sqe->cancel_flags &
+                       ~(unsigned)(IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_FD |
+                                   IORING_ASYNC_CANCEL_ANY);
         case IORING_OP_TIMEOUT:
-                return sqe->timeout_flags & ~(unsigned)(IORING_TIMEOUT_ABS |
-                                                        IORING_TIMEOUT_ETIME_SUCCESS |
-                                                        COMPAT_TIMEOUT_MULTISHOT) ||
+                return sqe->timeout_flags &
+                               ~(unsigned)(IORING_TIMEOUT_ABS | IORING_TIMEOUT_ETIME_SUCCESS |
+                                           COMPAT_TIMEOUT_MULTISHOT) ||
                        (sqe->off && !(sqe->timeout_flags & COMPAT_TIMEOUT_MULTISHOT));
         default:
                 return false;
@@ -270,10 +271,9 @@ static enum verdict connect_socket(struct request *r, uint32_t ready)
         socklen_t size = sizeof(int);
         int result = 0, error = 0, flags;
 
-        if (ready) {
-                result = getsockopt(sqe->fd, SOL_SOCKET, SO_ERROR, &error, &size);
-                return done(r, result ? -errno : -error);
-        }
+        if (ready && (getsockopt(sqe->fd, SOL_SOCKET, SO_ERROR, &error, &size) || error))
+                return done(r, error ? -error : -errno);
+        /* When it is connected the call that says so makes it connected for others too. */
         flags = fcntl(sqe->fd, F_GETFL);
         if (flags < 0)
                 return done_or_error(r, flags);
@@ -284,8 +284,10 @@ static enum verdict connect_socket(struct request *r, uint32_t ready)
         error = errno;
         if (!(flags & O_NONBLOCK))
                 fcntl(sqe->fd, F_SETFL, flags);
-        if (result && error == EINPROGRESS)
+        if (result && (error == EINPROGRESS || (ready && error == EALREADY)))
                 return wait_for(r, EPOLLOUT);
+        if (result && error == EISCONN && ready)
+                return done(r, 0);
         if (result && error == EAGAIN) /* a local socket whose listener is busy */
                 return REQUEST_BLOCK;
         return done(r, result ? -error : 0);
@@ -301,7 +303,7 @@ static enum verdict poll_descriptor(struct fallback *f, struct request *r, uint3
 
         if (__BYTE_ORDER == __BIG_ENDIAN) /* io_uring_prep_poll_add() has swapped the halves */
                 events = events << 16 | events >> 16;
-        events &= 0xffff;
+        events = (events & 0xffff) | EPOLLRDHUP; /* which is always told of */
         ready &= events | EPOLLERR | EPOLLHUP;
         r->edges = many;
         if (ready && many)
@@ -323,8 +325,9 @@ static enum verdict time_out(struct request *r)
 
         if (r->sqe.len != 1 || time->tv_sec < 0 || time->tv_nsec < 0)
                 return done(r, -EINVAL);
-        r->due_ns = time->tv_sec > INT64_MAX / 2000000000 ? INT64_MAX / 2
-                                                          : time->tv_sec * 1000000000 + time->tv_nsec;
+        r->due_ns = time->tv_sec > INT64_MAX / 2000000000
+                            ? INT64_MAX / 2
+                            : time->tv_sec * 1000000000 + time->tv_nsec;
         if (r->sqe.timeout_flags & COMPAT_TIMEOUT_MULTISHOT) {
                 if (r->sqe.timeout_flags & IORING_TIMEOUT_ABS)
                         return done(r, -EINVAL);

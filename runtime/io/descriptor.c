@@ -21,10 +21,10 @@ enum { EVENTS_MOST = 64, TABLE_LEAST = 64 };
 #define DATA_EDGES UINT64_MAX
 #define DATA_OWN   (UINT64_MAX - 1)
 
-#define ALWAYS     ((uint32_t)(EPOLLERR | EPOLLHUP))
+#define ALWAYS ((uint32_t)(EPOLLERR | EPOLLHUP))
 
 /* In `armed`, whatever is watched for; never told to epoll. */
-#define IN_SET     ((uint32_t)EPOLLONESHOT)
+#define IN_SET ((uint32_t)EPOLLONESHOT)
 
 static int open_set(void)
 {

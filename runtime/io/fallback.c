@@ -391,8 +391,8 @@ static void take_results(struct fallback *f)
         struct blocking_call *call, *next;
 
         for (call = blocking_take(&f->blocking); call; call = next) {
-                struct request *r =
-                        (struct request *)(void *)((char *)call - offsetof(struct request, call));
+                struct request *r = (struct request *)(void *)((char *)call -
+                                                               offsetof(struct request, call));
 
                 next = call->next;
                 request_threaded_remove(f, r);

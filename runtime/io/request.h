@@ -26,11 +26,11 @@ enum request_place { PLACE_NONE, PLACE_DESCRIPTOR, PLACE_THREAD, PLACE_ALARM };
 
 struct request {
         struct io_uring_sqe sqe;
-        struct request *next, *previous;      /* at its descriptor or among those with a thread;
-                                                 next: of those that are to start, or spare */
-        struct request *same, **same_link;    /* in its bucket, while it can be cancelled */
-        struct request *chained;              /* starts when this one has ended well */
-        struct request *later;                /* completions held back: the next one */
+        struct request *next, *previous;   /* at its descriptor or among those with a thread;
+                                              next: of those that are to start, or spare */
+        struct request *same, **same_link; /* in its bucket, while it can be cancelled */
+        struct request *chained;           /* starts when this one has ended well */
+        struct request *later;             /* completions held back: the next one */
         struct blocking_call call;
         void *copy;       /* of what its pointers showed; NULL: they still do */
         size_t done;      /* bytes moved by earlier attempts */
@@ -59,15 +59,15 @@ struct descriptor {
 
 struct fallback {
         struct io_ring *ring;
-        uint32_t cq_tail;           /* our copy */
-        unsigned looks_missed;      /* enters since the last look at the descriptors */
-        unsigned look_gap;          /* turns between looks that bring nothing */
-        int epoll, edges;           /* sets of descriptors; the second is in the first; or -1 */
-        struct descriptor *table;   /* by number */
+        uint32_t cq_tail;         /* our copy */
+        unsigned looks_missed;    /* enters since the last look at the descriptors */
+        unsigned look_gap;        /* turns between looks that bring nothing */
+        int epoll, edges;         /* sets of descriptors; the second is in the first; or -1 */
+        struct descriptor *table; /* by number */
         unsigned table_count;
-        unsigned parked;            /* requests at descriptors */
+        unsigned parked; /* requests at descriptors */
         unsigned in_threads;
-        struct request *threaded;   /* they */
+        struct request *threaded; /* they */
         struct request *spare;
         unsigned spare_count;
         struct request_chunk *chunks;

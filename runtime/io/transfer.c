@@ -266,7 +266,8 @@ static int call_blocking(const struct io_uring_sqe *sqe)
 
 void attempt_block(struct blocking_call *call)
 {
-        struct request *r = (struct request *)(void *)((char *)call - offsetof(struct request, call));
+        struct request *r = (struct request *)(void *)((char *)call -
+                                                       offsetof(struct request, call));
         int result;
 
         if (has_vector(r) || r->sqe.opcode == IORING_OP_READ || r->sqe.opcode == IORING_OP_WRITE) {
@@ -294,8 +295,7 @@ static int keep_message(struct request *r)
         const struct msghdr *user = message_of(r);
         bool send = r->sqe.opcode == IORING_OP_SENDMSG;
         size_t bytes = user->msg_iovlen * sizeof *user->msg_iov;
-        struct kept_message *kept =
-                malloc(sizeof *kept + bytes + (send ? user->msg_namelen : 0));
+        struct kept_message *kept = malloc(sizeof *kept + bytes + (send ? user->msg_namelen : 0));
 
         if (!kept)
                 return -ENOMEM;
