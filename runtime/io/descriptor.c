@@ -271,7 +271,7 @@ static int wait_for(int set, struct epoll_event *events, int64_t timeout_ns)
 
                 if (count >= 0 || (errno != ENOSYS && errno != EPERM))
                         return count;
-                store_relaxed_u32(&missing, 1);
+                store_relaxed_u32(&missing, 1); /* relaxed: see above */
         }
 #endif
         return epoll_wait(set, events, EVENTS_MOST, (int)(ms > INT32_MAX ? INT32_MAX : ms));
