@@ -4,7 +4,9 @@
  * room) is told again and again by a level-triggered set, who waits for changes (multishot poll)
  * once each by an edge-triggered one. What epoll has been told to watch is taken back only when it
  * reports something that nobody waits for, so that one receive after the other costs no epoll_ctl
- * but the one that finds out whether the number is still that of the same file.
+ * but the one that finds out whether the number is still that of the same file. A file that was
+ * closed behind our back but lives on in a duplicate cannot be taken out of a set any more: its
+ * events are known by their generation, and the set is made anew.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,12 +21,17 @@ enum { EVENTS_MOST = 64, TABLE_LEAST = 64 };
 
 /* What an event of the set is about, when it is not a descriptor's number. */
 #define DATA_EDGES UINT64_MAX
-#define DATA_OWN   (UINT64_MAX - 1)
+#define DATA_OWN   (UINT64_MAX - 1) /* no descriptor has bit 31 */
 
 #define ALWAYS ((uint32_t)(EPOLLERR | EPOLLHUP))
 
 /* In `armed`, whatever is watched for; never told to epoll. */
 #define IN_SET ((uint32_t)EPOLLONESHOT)
+
+static uint64_t data_of(const struct descriptor *d, int fd, unsigned side)
+{
+        return (uint64_t)d->side[side].generation << 32 | (uint32_t)fd;
+}
 
 static int open_set(void)
 {
@@ -136,23 +143,26 @@ static int watch_more(struct fallback *f, struct request *r, uint32_t events)
 {
         struct descriptor *d = &f->table[r->sqe.fd];
         uint32_t edge = r->edges ? (uint32_t)EPOLLET : 0;
-        uint64_t data = (uint64_t)r->sqe.fd;
         int set = set_of(f, r->edges), result;
 
         if (set < 0)
                 return set;
         if (d->side[r->edges].armed) {
                 events |= d->side[r->edges].armed & EPOLLIN;
-                result = control(set, EPOLL_CTL_MOD, r->sqe.fd, events | edge, data);
+                result = control(set, EPOLL_CTL_MOD, r->sqe.fd, events | edge,
+                                 data_of(d, r->sqe.fd, r->edges));
                 if (result != -ENOENT && result != -EPERM && result != -EBADF)
                         goto known;
                 d->side[r->edges].armed = 0;
                 cancel_side(f, r->sqe.fd, r->edges);
                 events = r->events;
         }
-        result = control(set, EPOLL_CTL_ADD, r->sqe.fd, events | edge, data);
+        d->side[r->edges].generation++;
+        result = control(set, EPOLL_CTL_ADD, r->sqe.fd, events | edge,
+                         data_of(d, r->sqe.fd, r->edges));
         if (result == -EEXIST)
-                result = control(set, EPOLL_CTL_MOD, r->sqe.fd, events | edge, data);
+                result = control(set, EPOLL_CTL_MOD, r->sqe.fd, events | edge,
+                                 data_of(d, r->sqe.fd, r->edges));
 known:
         if (!result)
                 d->side[r->edges].armed = events | IN_SET;
@@ -200,6 +210,39 @@ void descriptor_forget(struct fallback *f, int fd)
         }
 }
 
+/* A set like the old one, without what should not be in it any more. Short of descriptors or
+ * memory, the old one stays: what it tells is looked at in vain. */
+static void renew(struct fallback *f, unsigned side)
+{
+        int set = open_set(), old = side ? f->edges : f->epoll, result = 0;
+
+        if (set < 0)
+                return;
+        for (unsigned fd = 0; fd < f->table_count && !result; fd++) {
+                struct descriptor *d = &f->table[fd];
+                uint32_t edge = side ? (uint32_t)EPOLLET : 0;
+
+                if (d->side[side].armed)
+                        result = control(set, EPOLL_CTL_ADD, (int)fd,
+                                         (d->side[side].armed & ~IN_SET) | edge,
+                                         data_of(d, (int)fd, side));
+                if (result == -ENOMEM || result == -ENOSPC)
+                        break;
+                if (result) /* closed: who waits there does so for ever */
+                        d->side[side].armed = 0;
+                result = 0;
+        }
+        if (!result && !side && f->event_added)
+                result = control(set, EPOLL_CTL_ADD, f->blocking.event, EPOLLIN, DATA_OWN);
+        if (!result && !side && f->edges >= 0)
+                result = control(set, EPOLL_CTL_ADD, f->edges, EPOLLIN, DATA_EDGES);
+        if (!result && side)
+                result = control(f->epoll, EPOLL_CTL_ADD, set, EPOLLIN, DATA_EDGES);
+        if (!result)
+                *(side ? &f->edges : &f->epoll) = set;
+        close(result ? set : old);
+}
+
 /* Epoll tells of what nobody waits for. */
 static void watch_less(struct fallback *f, int fd, unsigned side)
 {
@@ -208,24 +251,31 @@ static void watch_less(struct fallback *f, int fd, unsigned side)
         int result = -ENOENT;
 
         if (events)
-                result = control(set_of(f, side), EPOLL_CTL_MOD, fd, events | edge, (uint64_t)fd);
+                result = control(set_of(f, side), EPOLL_CTL_MOD, fd, events | edge,
+                                 data_of(d, fd, side));
         if (!result) {
                 d->side[side].armed = events | IN_SET;
                 return;
         }
-        control(set_of(f, side), EPOLL_CTL_DEL, fd, 0, 0);
         d->side[side].armed = 0;
+        if (control(set_of(f, side), EPOLL_CTL_DEL, fd, 0, 0))
+                renew(f, side);
 }
 
 /* Another try for whoever waits for that: in order, and after one that still has to wait none for
  * the same. */
-static void serve(struct fallback *f, int fd, unsigned side, uint32_t events)
+static void serve(struct fallback *f, uint64_t data, unsigned side, uint32_t events)
 {
         struct request *r, *next;
+        int fd = (int)(data & INT32_MAX);
         uint32_t waits = 0;
         bool tried = false;
         enum verdict verdict;
 
+        if (data != data_of(&f->table[fd], fd, side)) {
+                renew(f, side);
+                return;
+        }
         for (r = f->table[fd].side[side].first; r; r = next) {
                 next = r->next;
                 if (!(events & (r->events | ALWAYS)))
@@ -253,7 +303,7 @@ static void serve_edges(struct fallback *f)
         int count = epoll_wait(f->edges, events, EVENTS_MOST, 0);
 
         for (int i = 0; i < count; i++)
-                serve(f, (int)events[i].data.u64, 1, events[i].events);
+                serve(f, events[i].data.u64, 1, events[i].events);
 }
 
 /* In nanoseconds where the system can, else rounded up. */
@@ -288,7 +338,7 @@ int descriptors_look(struct fallback *f, int64_t timeout_ns)
                 if (events[i].data.u64 == DATA_EDGES)
                         serve_edges(f);
                 else if (events[i].data.u64 != DATA_OWN)
-                        serve(f, (int)events[i].data.u64, 0, events[i].events);
+                        serve(f, events[i].data.u64, 0, events[i].events);
         }
         return 0;
 }

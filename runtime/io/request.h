@@ -53,7 +53,8 @@ struct request_chunk;
 struct descriptor {
         struct {
                 struct request *first, *last;
-                uint32_t armed; /* 0: not in the epoll set */
+                uint32_t armed;      /* 0: not in the epoll set */
+                uint32_t generation; /* counts its entries into the set */
         } side[2];
 };
 

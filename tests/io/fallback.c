@@ -657,6 +657,47 @@ static void reused(struct skua_worker *self, void *arg)
         }
 }
 
+/* The same with a file that lives on in a duplicate and has something to tell for ever. */
+static void haunted(struct skua_worker *self, void *arg)
+{
+        unsigned *good = arg;
+        struct call one, two, later;
+        int fd[2], other[2], duplicate;
+        struct timespec begun, now;
+        char text[8];
+
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd))
+                return;
+        io_uring_prep_recv(begin(self, &one), fd[0], text, 8, 0);
+        io_uring_prep_poll_multishot(begin(self, &two), fd[0], POLLIN);
+        settle(self);
+        skua_io_cancel(self, &one.io);
+        skua_io_cancel(self, &two.io);
+        skua_await_group(self, &one.group);
+        skua_await_group(self, &two.group);
+        duplicate = dup(fd[0]);
+        close(fd[0]);
+        *good += send(fd[1], "abc", 3, 0) == 3;
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, other))
+                return;
+        *good += other[0] == fd[0];
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begun);
+        io_uring_prep_recv(begin(self, &one), other[0], text, 8, 0);
+        io_uring_prep_timeout(begin(self, &later),
+                              &(struct __kernel_timespec){.tv_nsec = 200000000}, 0, 0);
+        skua_await_group(self, &later.group);
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+        *good += (now.tv_sec - begun.tv_sec) * 1000000000 + now.tv_nsec - begun.tv_nsec < 100000000;
+        *good += atomic_load(&one.count) == 0;
+        *good += send(other[1], "abcd", 4, 0) == 4;
+        skua_await_group(self, &one.group);
+        *good += one.results[0] == 4;
+        close(fd[1]);
+        close(duplicate);
+        close(other[0]);
+        close(other[1]);
+}
+
 static void test_only_here(void)
 {
         struct skua_options options = SKUA_OPTIONS_INIT;
@@ -674,6 +715,9 @@ static void test_only_here(void)
         tap_is(results[4], -EOPNOTSUPP, "that one");
         skua_run(rt, reused, &good);
         tap_is(good, 500, "numbers of descriptors are used again");
+        good = 0;
+        skua_run(rt, haunted, &good);
+        tap_is(good, 6, "a closed file that lives on keeps nobody awake");
         rig_stop(rt);
 }
 
@@ -943,7 +987,7 @@ int main(int argc, char **argv)
                 alarm(100);
                 return restricted(atoi(argv[2]));
         }
-        tap_plan(22, 120);
+        tap_plan(23, 120);
         test_same(1);
         test_same(2);
         test_only_here();
