@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 
 #include "io/io.h"
+#include "io/request.h"
 #include "rig.h"
 
 enum { NOTES = 400, MANY = 64, BIG = 300000 };
@@ -188,9 +189,16 @@ static void pipes(struct skua_worker *self)
         note("by hand", read(fd[0], back, 65536), 0);
         end(self, &one, "it goes on");
         DO("read the rest", io_uring_prep_read, fd[0], back, 100, 0);
+        io_uring_prep_write(begin(self, &one), fd[1], big, BIG, 0);
+        end(self, &one, "write more than fits");
+        note("by hand", read(fd[0], back, BIG), 0);
         close(fd[1]);
         DO("end of a pipe", io_uring_prep_read, fd[0], back, 100, 0);
         close(fd[0]);
+        note("pipe", pipe2(fd, O_CLOEXEC), 0);
+        close(fd[0]);
+        DO("write to nobody", io_uring_prep_write, fd[1], "x", 1, 0);
+        close(fd[1]);
         io_uring_prep_read(begin(self, &two), event, &value, 8, 0);
         settle(self);
         eventfd_write(event, 7);
@@ -326,7 +334,17 @@ static void provided(struct skua_worker *self)
 {
         struct io_uring_sqe *sqe;
         struct call one, many;
-        int fd[2];
+        int fd[2], file = open(notes->folder, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+
+        note("write", write(file, "hello world", 11), 0);
+        for (unsigned i = 0; i < 2; i++) {
+                sqe = begin(self, &one);
+                io_uring_prep_read(sqe, file, NULL, i ? 3 : 0, 6);
+                skua_buffers_use(self, &buffers, &one.io, sqe);
+                end(self, &one, "read a file into a buffer");
+                skua_buffers_return(self, &buffers, one.numbers[0]);
+        }
+        close(file);
 
         note("socketpair", socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
         sqe = begin(self, &one);
@@ -514,6 +532,10 @@ static void times(struct skua_worker *self)
         settle(self);
         skua_io_cancel(self, &two.io);
         end(self, &two, "cancelled");
+        time = (struct __kernel_timespec){.tv_nsec = 1000000};
+        io_uring_prep_timeout(begin(self, &two), &time, 3, COMPAT_TIMEOUT_MULTISHOT);
+        end(self, &two, "the last of three");
+        note("as many", (int)atomic_load(&two.count), two.flags[0]);
         time = (struct __kernel_timespec){.tv_sec = -1};
         DO("timeout of nonsense", io_uring_prep_timeout, &time, 0, 0);
 }
@@ -698,6 +720,58 @@ static void haunted(struct skua_worker *self, void *arg)
         close(other[1]);
 }
 
+static bool threads_busy(struct blocking *b)
+{
+        bool busy;
+
+        pthread_mutex_lock(&b->lock);
+        busy = b->queued == 1 && !b->idle;
+        pthread_mutex_unlock(&b->lock);
+        return busy;
+}
+
+/* All threads hang in opening a pipe that nobody writes, and one more call waits for a thread. */
+static void busy_threads(struct skua_worker *self, void *arg)
+{
+        struct call one, opens[BLOCKING_THREADS + 1];
+        struct notes *out = arg;
+        char path[96];
+        int fd;
+
+        notes = out;
+        notes->count = 0;
+        snprintf(path, sizeof path, "/tmp/skua-io-%d", (int)getpid());
+        note("fifo", mkfifo(path, 0600), 0);
+        for (unsigned i = 0; i <= BLOCKING_THREADS; i++)
+                io_uring_prep_openat(begin(self, &opens[i]), AT_FDCWD, path, O_RDONLY, 0);
+        settle(self);
+        while (!threads_busy(&worker_of(self)->io->ring.fallback->blocking))
+                sched_yield();
+        DO("cancel what has begun", io_uring_prep_cancel, &opens[0].io, 0);
+        DO("cancel what has not", io_uring_prep_cancel, &opens[BLOCKING_THREADS].io, 0);
+        end(self, &opens[BLOCKING_THREADS], "cancelled");
+        fd = open(path, O_RDWR);
+        for (unsigned i = 0; i < BLOCKING_THREADS; i++) {
+                end(self, &opens[i], "opened");
+                close(positive(&opens[i].results[0]));
+        }
+        close(fd);
+        unlink(path);
+}
+
+static void test_threads(struct skua *rt)
+{
+        unsigned opened = 0;
+
+        skua_run(rt, busy_threads, &by_epoll);
+        tap_is(by_epoll.list[1].res, -EALREADY, "what a thread has begun is not cancelled");
+        tap_is(by_epoll.list[2].res, 0, "what has not begun is");
+        tap_is(by_epoll.list[3].res, -ECANCELED, "and says so");
+        for (unsigned i = 4; i < by_epoll.count; i++)
+                opened += by_epoll.list[i].res == 1;
+        tap_is(opened, BLOCKING_THREADS, "the others end");
+}
+
 static void test_only_here(void)
 {
         struct skua_options options = SKUA_OPTIONS_INIT;
@@ -718,6 +792,7 @@ static void test_only_here(void)
         good = 0;
         skua_run(rt, haunted, &good);
         tap_is(good, 6, "a closed file that lives on keeps nobody awake");
+        test_threads(rt);
         rig_stop(rt);
 }
 
@@ -858,6 +933,24 @@ static void test_echo(unsigned workers)
         close(fd);
 }
 
+/* Operations are under way when the runtime stops. */
+static void test_stop(int how)
+{
+        struct skua_options options = SKUA_OPTIONS_INIT;
+        struct sockaddr_in address;
+        int fd = listener(&address);
+        struct skua *rt;
+
+        options.flags = SKUA_NO_RING;
+        rt = rig_start(2, &options);
+        skua_group_init(&echoes);
+        skua_run(rt, echo_accept, &fd);
+        tap_is(skua_stop(rt, how), 0, "stopped while it accepts");
+        skua_group_wait(&echoes, -1);
+        tap_is(acceptor.res, -ECANCELED, "which is cancelled");
+        close(fd);
+}
+
 /* ------------------------------------------------------------------ the ring by itself */
 
 static unsigned reap(struct io_ring *ring, int32_t res, unsigned *others)
@@ -987,12 +1080,14 @@ int main(int argc, char **argv)
                 alarm(100);
                 return restricted(atoi(argv[2]));
         }
-        tap_plan(23, 120);
+        tap_plan(31, 120);
         test_same(1);
         test_same(2);
         test_only_here();
         test_echo(1);
         test_echo(2);
+        test_stop(SKUA_DRAIN);
+        test_stop(SKUA_CANCEL);
         test_full();
         test_forbidden("io_uring is forbidden: EPERM", EPERM);
         test_forbidden("io_uring is not there: ENOSYS", ENOSYS);
