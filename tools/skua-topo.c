@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * skua-topo: what the runtime sees of a machine, where it would put its workers, what it would bind
- * them to and whom each would rob first. It is the one tool that is built with the library's
- * private place/ objects and headers: placement is no part of the public interface, and a second
- * reader of it here would sooner or later tell something else than what the runtime does.
+ * skua-topo: what the runtime sees of a machine, by which path it would do I/O, where it would put
+ * its workers, what it would bind them to and whom each would rob first. It is the one tool that is
+ * built with the library's private objects and headers: placement is no part of the public
+ * interface, and a second reader of it here would sooner or later tell something else than what the
+ * runtime does.
  */
 #define _GNU_SOURCE
+#include "io/ring.h"
 #include "place/placement.h"
 
 #include <errno.h>
@@ -188,7 +190,30 @@ static void print_groups(const struct topology *t, enum group_kind kind, unsigne
         printf("%s\n", printed ? "" : none);
 }
 
-static void print_machine(const struct topology *t)
+/* By which path a worker of this process would do I/O; a recorded machine has none. */
+static void print_ring(const struct options *o)
+{
+        struct ring_wish wish = {.entries = 8, .deferred = true};
+        struct io_ring ring;
+        int error;
+
+        if (o->tree.root || getenv("SKUA_SYSROOT"))
+                return;
+        error = ring_open(&ring, &wish);
+        if (error) {
+                printf("I/O       none: %s\n", strerror(-error));
+                return;
+        }
+        if (ring.fallback)
+                printf("I/O       epoll, because io_uring_setup: %s\n", strerror(-ring.error));
+        else
+                printf("I/O       io_uring%s%s\n", ring.deferred ? ", deferred task work" : "",
+                       ring.futex ? ", futex wait" : "");
+        ring_leave(&ring);
+        ring_close(&ring);
+}
+
+static void print_machine(const struct topology *t, const struct options *o)
 {
         struct ranges r = {.out = stdout};
 
@@ -202,6 +227,7 @@ static void print_machine(const struct topology *t)
                 printf("\nquota     none\n");
         print_groups(t, BY_CORE, 2, "threads", "one to a core");
         print_groups(t, BY_CACHE, 1, "caches", "");
+        print_ring(o);
         printf("\nnode  distance to each, in this order; usable CPUs\n");
         for (unsigned i = 0; i < t->node_count; i++) {
                 printf("%4u ", t->nodes[i].id);
@@ -320,7 +346,7 @@ int main(int count, char **arguments)
                 topology_fini(&t);
                 return EXIT_FAILURE;
         }
-        print_machine(&t);
+        print_machine(&t, &o);
         print_placement(&t, &p);
         complete = print_workers(&p) && fflush(stdout) == 0 && !ferror(stdout);
         if (!complete)

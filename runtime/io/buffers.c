@@ -327,6 +327,16 @@ bool buffers_pick(struct io_ring *ring, unsigned group, struct buffer_pick *out)
         return true;
 }
 
+void buffers_unpick(struct io_ring *ring, unsigned group)
+{
+        struct io *io = skua_container(ring, struct io, ring);
+        struct buffer_set *set = io->sets;
+
+        while (set->buffers->group_ != group)
+                set = set->next;
+        set->head--;
+}
+
 /* ------------------------------------------------------------------ the end */
 
 struct unregister {

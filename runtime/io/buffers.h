@@ -34,4 +34,7 @@ struct buffer_pick {
 };
 bool buffers_pick(struct io_ring *ring, unsigned group, struct buffer_pick *out);
 
+/* Nothing came of it: the last one goes back. */
+void buffers_unpick(struct io_ring *ring, unsigned group);
+
 #endif

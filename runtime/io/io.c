@@ -184,7 +184,8 @@ bool io_turn(struct worker *w)
         struct io *io = w->io;
         unsigned count;
 
-        if (!ring_ready(&io->ring) && (ring_unsent(&io->ring) || ring_hides(&io->ring)))
+        if (!ring_ready(&io->ring) &&
+            (ring_unsent(&io->ring) || ring_hides(&io->ring) || ring_due(&io->ring)))
                 ring_enter(&io->ring, false, 0);
         if (!ring_ready(&io->ring))
                 return false;

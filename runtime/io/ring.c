@@ -135,7 +135,9 @@ int ring_enter(struct io_ring *ring, bool wait, int64_t deadline_ns)
 
 void ring_enter_signal(struct io_ring *ring)
 {
-        io_uring_enter2((unsigned)ring->enter_fd, ring->published, 0, ring->enter_flags, NULL, 0);
+        if (!ring->fallback)
+                io_uring_enter2((unsigned)ring->enter_fd, ring->published, 0, ring->enter_flags,
+                                NULL, 0);
 }
 
 int ring_register_buffers(struct io_ring *ring, struct io_uring_buf_reg *registration)

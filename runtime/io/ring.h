@@ -35,6 +35,7 @@ struct io_ring {
         bool deferred;
         bool futex; /* can wait for a word */
         struct fallback *fallback;
+        unsigned look_in; /* turns; see ring_due() */
         struct io_uring uring;
 };
 
@@ -96,6 +97,13 @@ static inline bool ring_hides(const struct io_ring *ring)
 {
         /* relaxed: a hint from the kernel. */
         return load_relaxed_u32(ring->sq_flags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+}
+
+/* Is it time to enter, though nothing says that it would bring anything? A ring in plain memory
+ * learns of what is ready by looking only: at once after it had something to do, then seldom. */
+static inline bool ring_due(struct io_ring *ring)
+{
+        return ring->fallback && --ring->look_in == 0;
 }
 
 #endif

@@ -44,6 +44,7 @@ static const struct run runs[] = {
          {"1 workers on 1 of 3 nodes, each bound to nothing (asked for: SKUA_NO_PIN)\n",
           "     0     0     0  any            nobody\n"}},
         {{"--help"}, 0, {"usage: skua-topo "}},
+        {{"-w1"}, 0, {"\nI/O       "}},
         {{"-r", "/"}, 0, {"CPUs ", "\n     0  "}},
         {{"-w"}, 2, {"usage: "}},
         {{"-w", "0"}, 2, {"bad value for -w: 0\nusage: "}},
