@@ -122,7 +122,7 @@ static void run(struct worker *w, struct find found)
 /* ------------------------------------------------------------------ own queues */
 
 /* What has come from several threads as a stack goes to the end of the list, oldest first. */
-static void mail_take(struct worker *w)
+static __attribute__((noinline)) void mail_take(struct worker *w)
 {
         /* [GT1] acquire pairs with the CAS in worker_send(): the job before its pointer. */
         struct skua_job *job = exchange_acq_rel_ptr(&w->gate->jobs, NULL), *next;
@@ -183,7 +183,7 @@ void worker_overflow(struct worker *w)
         count_add(&w->count.overflowed, count);
 }
 
-static struct skua_job *from_batch(struct worker *w)
+static inline __attribute__((always_inline)) struct skua_job *from_batch(struct worker *w)
 {
         return w->alone ? queue_take_alone(&w->batch) : queue_take(&w->batch);
 }
@@ -228,19 +228,23 @@ static __attribute__((noinline)) struct skua_job *refill(struct worker *w, unsig
         return NULL;
 }
 
-/* The next job of a node's injectors; the batch comes along. */
-static inline struct skua_job *from_injector(struct worker *w, unsigned node_index)
+/* Fills the empty batch from a node's injectors, if they have something; its first job. */
+static inline struct skua_job *refill_visible(struct worker *w, unsigned node_index)
 {
-        struct skua_job *job = from_batch(w);
-
-        if (job)
-                return job;
         for (unsigned i = 0; i < w->pauses; i++)
                 spin_hint();
         if (injectors_visible(w->runtime->nodes[node_index].injectors))
                 return refill(w, node_index);
         w->pauses = 0;
         return NULL;
+}
+
+/* The next job of a node's injectors; the batch comes along. */
+static struct skua_job *from_injector(struct worker *w, unsigned node_index)
+{
+        struct skua_job *job = from_batch(w);
+
+        return job ? job : refill_visible(w, node_index);
 }
 
 /* The first of the completions; the others come along. */
@@ -253,21 +257,27 @@ static struct skua_job *from_ring(struct worker *w)
         return job;
 }
 
-/* From the own ring or the node's injectors, whose turn it is first. */
-static struct skua_job *from_outside(struct worker *w)
+/* From the own ring or the node's injectors, whose turn it is first. The batch is empty. */
+static __attribute__((noinline)) struct skua_job *refill_with_ring(struct worker *w)
 {
         struct skua_job *job;
 
-        if (!w->io)
-                return from_injector(w, w->node_index);
-        if ((job = from_batch(w)))
-                return job;
         w->ring_first = !w->ring_first;
         if (w->ring_first && (job = from_ring(w)))
                 return job;
-        if ((job = from_injector(w, w->node_index)) || w->ring_first)
+        if ((job = refill_visible(w, w->node_index)) || w->ring_first)
                 return job;
         return from_ring(w);
+}
+
+/* What comes from outside: of the batch, else of where that is filled from. */
+static inline struct skua_job *from_outside(struct worker *w)
+{
+        struct skua_job *job = from_batch(w);
+
+        if (job)
+                return job;
+        return w->io ? refill_with_ring(w) : refill_visible(w, w->node_index);
 }
 
 /* One of the places where something may wait while newer work goes on coming. */
@@ -306,7 +316,7 @@ static void timers_look(struct worker *w, int64_t now)
 
 /* The turn that keeps old work from starving, whatever comes newly: each time another source is
  * asked first. By count, or, when jobs are long, by the clock, as the last turns went. */
-static struct find fair(struct worker *w)
+static __attribute__((noinline)) struct find fair(struct worker *w)
 {
         int64_t now = kernel_now_ns(), turn_ns = (now - w->budget_start_ns) / w->budget_full;
         struct find found = {NULL, false};
@@ -365,7 +375,7 @@ bool worker_has_work(const struct worker *w)
                injectors_visible(w->runtime->nodes[w->node_index].injectors) || io_visible(w);
 }
 
-static struct find own(struct worker *w)
+static inline __attribute__((always_inline)) struct find own(struct worker *w)
 {
         struct find found = {NULL, false};
 
