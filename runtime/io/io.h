@@ -42,7 +42,7 @@ struct io {
         uint64_t wake_value;                     /* where a read of the eventfd goes */
         _Alignas(ARCH_APART) struct word32 lock; /* of all below, and of completions */
         struct skua_io *endless, *asked;
-        bool wake_pending;   /* an operation that ends when somebody wakes us is in flight */
+        bool wake_pending; /* an operation that ends when somebody wakes us is in flight */
         unsigned internal; /* operations of our own in flight */
         struct buffer_set *sets;
         struct later *spare;
@@ -91,10 +91,12 @@ bool io_stopping(const struct runtime *rt);
 /* Moves completions of `io` to the batch of `taker`, with the lock held; how many jobs. */
 unsigned io_reap(struct io *io, struct worker *taker);
 
-/* Is there anything that its own ring wants the worker for? */
+/* Is there anything that its own ring wants the worker for? What the ring hides does not count: its
+ * flag may stand when there is nothing, see ring_hides(), and a sleep in the ring begins with a
+ * look of the kernel's own. */
 static inline bool io_visible(const struct worker *w)
 {
-        return w->io && (ring_ready(&w->io->ring) || ring_hides(&w->io->ring));
+        return w->io && ring_ready(&w->io->ring);
 }
 
 /* Must the worker sleep in its ring? From then on it always does. */
