@@ -30,7 +30,8 @@ enum {
         IO_TIMED = 1u << 5,   /* the timer is armed */
         IO_LATE = 1u << 6,    /* cancelled by its deadline */
         IO_CANCEL = 1u << 7,  /* cancelled: not to be issued again */
-        IO_WAITS = 1u << 8    /* for a buffer; the kernel does not have it */
+        IO_WAITS = 1u << 8,   /* for a buffer; the kernel does not have it */
+        IO_CHAINED = 1u << 9  /* others stand behind it */
 };
 
 struct io {
