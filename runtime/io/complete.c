@@ -234,6 +234,8 @@ static void end_flight(struct io *io, struct skua_io *op)
         io_list_remove(op);
         if (op->set_)
                 buffers_ended(io, op);
+        if (op->state_ & IO_CHAINED && io_stopping(w->runtime))
+                io_request(w->runtime, w->index, GATE_REQUEST_STOP);
         op->state_ &= IO_MULTI;
         /* relaxed: under the lock; a drain reads it when all workers are idle. */
         count_add(&w->count.io_ended, 1);

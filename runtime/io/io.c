@@ -127,6 +127,9 @@ static void stop_io(struct io *io)
 {
         struct skua_io *op;
 
+        /* What follows another in a chain has begun then, and can be found. */
+        io_seal(io);
+        ring_enter(&io->ring, false, 0);
         io_lock(io);
         while ((op = io->endless)) {
                 op->state_ &= ~(unsigned)IO_CANCEL;

@@ -31,7 +31,8 @@ enum {
         IO_TIMED = 1u << 5,   /* the timer is armed */
         IO_LATE = 1u << 6,    /* cancelled by its deadline */
         IO_CANCEL = 1u << 7,  /* cancelled: not to be issued again */
-        IO_WAITS = 1u << 8    /* for a buffer; the kernel does not have it */
+        IO_WAITS = 1u << 8,   /* for a buffer; the kernel does not have it */
+        IO_CHAINED = 1u << 9  /* others stand behind it */
 };
 
 struct io {
@@ -93,10 +94,12 @@ bool io_stopping(const struct runtime *rt);
 /* Moves completions of `io` to the batch of `taker`, with the lock held; how many jobs. */
 unsigned io_reap(struct io *io, struct worker *taker);
 
-/* Is there anything that its own ring wants the worker for? */
+/* Is there anything that its own ring wants the worker for? What the ring hides does not count: its
+ * flag may stand when there is nothing, see ring_hides(), and a sleep in the ring begins with a
+ * look of the kernel's own. */
 static inline bool io_visible(const struct worker *w)
 {
-        return w->io && (ring_ready(&w->io->ring) || ring_hides(&w->io->ring));
+        return w->io && ring_ready(&w->io->ring);
 }
 
 /* Must the worker sleep in its ring? From then on it always does. */

@@ -81,6 +81,14 @@ static void list_endless(struct io *io, struct skua_io *op, struct io_uring_sqe 
         }
 }
 
+/* What stands behind it is not found by a cancellation, and begins when it has ended. */
+static void chain(struct io *io, struct skua_io *op)
+{
+        io_lock(io);
+        op->state_ |= IO_CHAINED;
+        io_unlock(io);
+}
+
 /* The caller has filled it in. */
 void io_seal(struct io *io)
 {
@@ -98,6 +106,8 @@ void io_seal(struct io *io)
                 refuse(io, op, sqe, -ECANCELED);
         else if (endless(sqe))
                 list_endless(io, op, sqe);
+        if (sqe->flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK))
+                chain(io, op);
         sqe->user_data = (uintptr_t)op;
         if (op->set_)
                 memcpy(op->sqe_, sqe, sizeof *sqe);

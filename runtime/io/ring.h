@@ -92,7 +92,9 @@ static inline bool ring_ready(const struct io_ring *ring)
         return load_relaxed_u32(ring->cq_tail) != load_relaxed_u32(ring->cq_head);
 }
 
-/* Would an enter make completions visible? Any thread. */
+/* Would an enter make completions visible? Any thread. Perhaps not: the kernel sets the flag after
+ * it has queued the work, and if the owner has done that work between, the flag stays until more
+ * comes. */
 static inline bool ring_hides(const struct io_ring *ring)
 {
         /* relaxed: a hint from the kernel. */

@@ -26,8 +26,8 @@ struct streams {
         struct skua_group group;
         unsigned count, pause; /* of the handler, in turns of the scheduler */
         uint64_t goal;         /* bytes of each */
-        struct stream *streams[STREAMS];
-        atomic_uint again; /* receives that ended early and were prepared anew */
+        int ends[STREAMS];     /* that are written to */
+        atomic_uint again;     /* receives that ended early and were prepared anew */
         atomic_uint turns;
 };
 
@@ -118,7 +118,7 @@ static void *feed(void *arg)
         unsigned char data[CHUNK];
 
         for (unsigned i = 0; i < set->count; i++)
-                fds[i] = set->streams[i]->fds[1];
+                fds[i] = set->ends[i];
         while (left) {
                 unsigned k = rig_mix(random++) % 3 ? 0 : (unsigned)(rig_mix(random++) % set->count);
                 size_t count = 1 + rig_mix(random++) % CHUNK;
@@ -162,7 +162,7 @@ static void test_streams(unsigned workers, unsigned count, unsigned buffers, uns
 
                 s->set = set;
                 tcp_make(s->fds);
-                set->streams[i] = s;
+                set->ends[i] = s->fds[1];
                 begins[i].stream = s;
                 skua_job_init(&begins[i].job, begin_run);
                 where.worker = SKUA_WORKER(i % workers);
