@@ -443,7 +443,7 @@ SKUA_API void skua_group_cancel_at(struct skua *rt, struct skua_group *g, int64_
         if (deadline_ns)
                 store_relaxed_u64(group_deadline(g), (uint64_t)deadline_ns);
         do {
-                new = old & GROUP_DELIVERED ? fresh(old) : old | (old & GROUP_TIMED ? passed : 0);
+                new = old &GROUP_DELIVERED ? fresh(old) : old | (old & GROUP_TIMED ? passed : 0);
                 new = deadline_ns ? new | GROUP_TIMED : new & ~GROUP_TIMED;
                 /* [GR3] release pairs with the acquire of whoever looks at the clock: the deadline.
                  * A failure means that another call went ahead: lock-free. */

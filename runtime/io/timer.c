@@ -25,7 +25,7 @@ static_assert(offsetof(struct skua_job, flags_) - NODE_AT == offsetof(struct whe
               "");
 static_assert(offsetof(struct skua_job, thief_) - NODE_AT == offsetof(struct wheel_node, home), "");
 static_assert(sizeof(struct skua_job) - NODE_AT == sizeof(struct wheel_node), "");
-static_assert(sizeof(struct wheel_node) == sizeof ((struct skua_io *)0)->timer_, "");
+static_assert(sizeof(struct wheel_node) == sizeof((struct skua_io *)0)->timer_, "");
 static_assert((int)RUNTIME_WORKERS_MAX < NOWHERE, "home has 16 bits");
 static_assert(sizeof(struct skua_timer) == 80, "part of the binary interface");
 
@@ -259,6 +259,5 @@ SKUA_API bool skua_timer_cancel(struct skua_worker *self, struct skua_timer *t)
 {
         struct wheel_node *node = node_of(&t->job);
 
-        return node->home != NOWHERE &&
-               disarm(worker_of(self)->runtime->workers[node->home], node);
+        return node->home != NOWHERE && disarm(worker_of(self)->runtime->workers[node->home], node);
 }

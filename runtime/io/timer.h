@@ -55,7 +55,8 @@ static inline void timers_turn(struct worker *w, int64_t now_ns)
  * itself cancelled. The stopping thread; w is to be woken. */
 void timers_stop(struct worker *w);
 
-/* After a stop: the next job of a worker that has no thread, to be queued by the caller; or NULL. */
+/* After a stop: the next job of a worker that has no thread, to be queued by the caller; or NULL.
+ */
 struct skua_job *timers_take(struct worker *w);
 
 /* Arms a delayed job, which has been accepted. Any thread. True: w must be woken, if that is not

@@ -116,8 +116,8 @@ void wheel_add(struct wheel *wheel, struct wheel_node *node)
         differs = tick ^ wheel->tick;
         if (differs)
                 level = (unsigned)(63 - __builtin_clzll(differs)) / WHEEL_BITS;
-        append(wheel,
-               level * WHEEL_SLOTS + (unsigned)(tick >> level * WHEEL_BITS) % WHEEL_SLOTS, node);
+        append(wheel, level * WHEEL_SLOTS + (unsigned)(tick >> level * WHEEL_BITS) % WHEEL_SLOTS,
+               node);
 }
 
 void wheel_add_due(struct wheel *wheel, struct wheel_node *node)
