@@ -416,15 +416,55 @@ static void test_full(void)
         close(event);
 }
 
+/* Room for one completion, and two descriptors that tell of a change: the other one is kept. */
+static void test_kept_change(void)
+{
+        struct ring_wish wish = {.entries = 256, .forbidden = true};
+        int events[2] = {eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC),
+                         eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+        unsigned others = 0, full;
+        struct io_ring ring;
+
+        if (ring_open(&ring, &wish))
+                exit(3);
+        for (unsigned i = 0; i < 2; i++)
+                io_uring_prep_poll_multishot(ring_sqe(&ring), events[i], POLLIN);
+        ring_enter(&ring, false, 0);
+        for (unsigned i = 0; i < ring.cq_mask; i++) {
+                io_uring_prep_nop(ring_sqe(&ring));
+                if (!ring_room(&ring))
+                        ring_enter(&ring, false, 0);
+        }
+        ring_enter(&ring, false, 0);
+        eventfd_write(events[0], 1);
+        eventfd_write(events[1], 1);
+        for (unsigned i = 0; i < 64; i++) /* one of them looks */
+                ring_enter(&ring, false, 0);
+        full = load_relaxed_u32(ring.cq_tail) - load_relaxed_u32(ring.cq_head);
+        tap_is(reap(&ring, 0, &others), ring.cq_mask, "all nops");
+        ring_enter(&ring, false, 0);
+        reap(&ring, 0, &others);
+        tap_ok(full == ring.cq_mask + 1 && others == 2, "both changes");
+        io_uring_prep_cancel(ring_sqe(&ring), NULL, IORING_ASYNC_CANCEL_ANY);
+        ring_enter(&ring, false, 0);
+        others = 0;
+        tap_is(reap(&ring, -ECANCELED, &others), 2, "both polls end");
+        ring_leave(&ring);
+        ring_close(&ring);
+        close(events[0]);
+        close(events[1]);
+}
+
 int main(void)
 {
         signal(SIGPIPE, SIG_IGN);
-        tap_plan(23, 120);
+        tap_plan(26, 120);
         test_only_here();
         test_echo(1);
         test_echo(2);
         test_stop(SKUA_DRAIN);
         test_stop(SKUA_CANCEL);
         test_full();
+        test_kept_change();
         return tap_done();
 }
