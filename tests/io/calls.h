@@ -89,10 +89,13 @@ static inline void settle(struct skua_worker *self)
         }
 }
 
-/* Until so many completions have come. */
+/* Until so many completions have come, or the last one. */
 static inline void until(struct skua_worker *self, struct call *c, unsigned count)
 {
-        while (atomic_load(&c->count) < count)
+        unsigned now;
+
+        while ((now = atomic_load(&c->count)) < count &&
+               !(now && !(c->flags[(now - 1) % MANY] & IORING_CQE_F_MORE)))
                 settle(self);
 }
 
