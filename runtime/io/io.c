@@ -178,8 +178,9 @@ void io_between(struct worker *w)
 
         io_seal(io);
         ring_publish(&io->ring);
-        /* A reply shall not wait for the end of a long job, which the next one may be. */
-        if (w->jobs_long && ring_unsent(&io->ring))
+        /* A reply shall not wait for the end of a long job, which the next one may be: always if
+         * jobs are long, and else while there is more than enough of processors. */
+        if (ring_unsent(&io->ring) && (w->jobs_long || (!w->alone && park_hungry(w->runtime))))
                 io_send(io);
 }
 

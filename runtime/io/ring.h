@@ -62,7 +62,8 @@ void ring_unregister_buffers(struct io_ring *ring, unsigned group);
 int ring_open_event(struct io_ring *ring);
 void ring_set_event(struct io_ring *ring, bool on);
 
-/* The same without submitting or waiting, from a signal handler on the owner's thread. */
+/* Submits what has been published and makes completions visible, from a signal handler on the
+ * owner's thread. */
 void ring_enter_signal(struct io_ring *ring);
 
 /* Entries that have not been handed to the kernel. Owner. */

@@ -189,12 +189,11 @@ static bool judge(struct worker *w, struct worker *other, struct io *io, int64_t
 /* Sleep shall end when something comes there. True: it has. */
 static bool poll_ring(struct worker *w, struct io *io, struct watched *watched)
 {
+        /* [IO5] relaxed: armed by us alone, and perhaps still in flight. */
+        bool polled = load_relaxed_u32(&watched->polled);
         uint64_t old;
 
-        /* [IO5] relaxed: armed by us alone, and still in flight. */
-        if (load_relaxed_u32(&watched->polled))
-                return false;
-        if (read(io->ring.event, &old, sizeof old) < 0)
+        if (!polled && read(io->ring.event, &old, sizeof old) < 0)
                 old = 0; /* nothing since the last time */
         ring_set_event(&io->ring, true);
         /* [WA3] pairs with the kernel's barrier between a completion and its look at the flag:
@@ -204,7 +203,8 @@ static bool poll_ring(struct worker *w, struct io *io, struct watched *watched)
                 ring_set_event(&io->ring, false);
                 return true;
         }
-        io_watch(w, io->ring.event, &watched->polled);
+        if (!polled)
+                io_watch(w, io->ring.event, &watched->polled);
         return false;
 }
 
