@@ -310,8 +310,8 @@ static void check_deadline(void)
         tap_ok(!jobs[0].cancelled, "nor with one that is far away");
         jobs[1].job.run_ = wait_late;
         where.deadline_ns = skua_now_ns() + 300000;
-        skua_submit_to(rt, &jobs[1].job, &where);
         jobs[1].not_before_ns = where.deadline_ns;
+        skua_submit_to(rt, &jobs[1].job, &where);
         tally_wait(&called, 4);
         tap_ok(!jobs[1].early, "it passes while the job runs");
         jobs[2].job.run_ = loop_late;
