@@ -61,7 +61,9 @@ static unsigned cancelled_ones(unsigned count)
 /* One job with this target's wishes. */
 static int to(struct skua *rt, struct timed *t, const struct skua_target *where)
 {
-        t->not_before_ns = skua_now_ns() + where->delay_ns;
+        t->not_before_ns = INT64_MAX;
+        if (where->delay_ns < INT64_MAX / 2)
+                t->not_before_ns = skua_now_ns() + where->delay_ns;
         return skua_submit_to(rt, &t->job, where);
 }
 
