@@ -61,7 +61,9 @@ static unsigned cancelled_ones(unsigned count)
 /* One job with this target's wishes. */
 static int to(struct skua *rt, struct timed *t, const struct skua_target *where)
 {
-        t->not_before_ns = skua_now_ns() + where->delay_ns;
+        t->not_before_ns = INT64_MAX;
+        if (where->delay_ns < INT64_MAX / 2)
+                t->not_before_ns = skua_now_ns() + where->delay_ns;
         return skua_submit_to(rt, &t->job, where);
 }
 
@@ -310,8 +312,8 @@ static void check_deadline(void)
         tap_ok(!jobs[0].cancelled, "nor with one that is far away");
         jobs[1].job.run_ = wait_late;
         where.deadline_ns = skua_now_ns() + 300000;
-        skua_submit_to(rt, &jobs[1].job, &where);
         jobs[1].not_before_ns = where.deadline_ns;
+        skua_submit_to(rt, &jobs[1].job, &where);
         tally_wait(&called, 4);
         tap_ok(!jobs[1].early, "it passes while the job runs");
         jobs[2].job.run_ = loop_late;

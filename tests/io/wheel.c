@@ -7,7 +7,7 @@
 
 #include "tap.h"
 
-enum { CHECKS = 13, NODES = 300, STEPS = 200000, FLAG = 4 };
+enum { CHECKS = 14, NODES = 300, STEPS = 200000, FLAG = 4 };
 
 struct entry {
         struct wheel_node node;
@@ -216,6 +216,9 @@ static void check_far(void)
         entries[0].where = IN;
         wheel_add(&wheel, &entries[0].node);
         tap_is(wheel_next_ns(&wheel), INT64_MAX, "the end of time");
+        wheel_remove(&wheel, &entries[0].node);
+        tap_is(wheel_next_ns(&wheel), 0, "taken out: nothing to come");
+        wheel_add(&wheel, &entries[0].node);
         now = INT64_MAX - 1;
         turn();
         tap_ok(!due_count && wheel_next_ns(&wheel) == INT64_MAX, "is not due before");

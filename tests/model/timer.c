@@ -108,31 +108,31 @@ static void delayed_against_stop(void)
 /* ------------------------------------------------------------------ timers */
 
 static struct skua_timer timer;
-static struct word32 calls, stops;
+static struct word32 calls, moved, saw;
 static unsigned seen; /* plain: by who starts the timer, then by its job */
 static bool taken_back;
 
 static void timer_job(struct skua_worker *self, struct skua_job *job)
 {
-        (void)job;
+        (void)self, (void)job;
         shared_read(&seen, sizeof seen);
         model_check(seen == 1, "what the timer's starter wrote");
+        fetch_or_acq_rel_u32(&saw, load_relaxed_u32(&moved));
         fetch_add_acq_rel_u32(&calls, 1);
-        if (skua_cancelled(self))
-                fetch_add_acq_rel_u32(&stops, 1);
 }
 
 static void begin_timer(unsigned workers)
 {
         begin(workers);
-        calls.value_ = stops.value_ = 0;
+        calls.value_ = moved.value_ = saw.value_ = 0;
         shared_new(&calls, sizeof calls);
-        shared_new(&stops, sizeof stops);
+        shared_new(&moved, sizeof moved);
+        shared_new(&saw, sizeof saw);
         shared_new(&seen, sizeof seen);
         skua_timer_init(&timer, timer_job);
 }
 
-static void move_timer(struct skua_worker *self, void *arg)
+static void start_timer(struct skua_worker *self, void *arg)
 {
         skua_timer_start(self, &timer, skua_now_ns() + (int64_t)(uintptr_t)arg);
 }
@@ -141,7 +141,13 @@ static void arm_timer(struct skua_worker *self, void *arg)
 {
         seen = 1;
         shared_write(&seen, sizeof seen);
-        move_timer(self, arg);
+        start_timer(self, arg);
+}
+
+static void move_timer(struct skua_worker *self, void *arg)
+{
+        store_relaxed_u32(&moved, 1);
+        start_timer(self, arg);
 }
 
 static void cancel_timer(struct skua_worker *self, void *arg)
@@ -164,7 +170,8 @@ static void cancel_against_expiry(void)
         model_check(load_relaxed_u32(&calls) == !taken_back, "called or cancelled");
 }
 
-/* Started anew while it expires, also on the other worker: called once or twice, and not more. */
+/* Started anew while it expires, also on the other worker: called once or twice, and one call sees
+ * what was there before the second start. */
 static void move_against_expiry(void)
 {
         begin_timer(2);
@@ -172,6 +179,7 @@ static void move_against_expiry(void)
         run(move_timer, SOON_NS);
         stop(SKUA_DRAIN);
         model_check(load_relaxed_u32(&calls) >= 1 && load_relaxed_u32(&calls) <= 2, "calls");
+        model_check(load_relaxed_u32(&saw), "no call sees what was before the last start");
 }
 
 static void arm_thread(void *arg)
