@@ -109,7 +109,7 @@ static bool anything_visible(struct worker *w)
          * nobody would wake us when it goes on. */
         if (w->crowded)
                 return true;
-        if (sources_unwatched(&rt->sources))
+        if (sources_unwatched(&rt->sources) || watch_missing(w))
                 return true;
         for (unsigned i = 0; i < rt->node_count; i++)
                 if (injectors_visible(rt->nodes[i].injectors))
@@ -180,7 +180,7 @@ static void sleep_until_notified(struct worker *w)
         int64_t deadline_ns = earlier(w->sources.next_ns,
                                       earlier(timers_next_ns(w), watch_deadline_ns(w)));
         bool ring = io_sleeps(w);
-        uint32_t running = GATE_RUNNING, parked = ring ? io_gate(w) : GATE_PARKED;
+        uint32_t running = GATE_RUNNING, parked = ring ? io_sleep_begin(w) : GATE_PARKED;
 
         /* [PK6] pairs with the exchange in notify(). Failure: notified already. */
         if (cas_acq_rel_u32(state, &running, parked)) {
@@ -199,6 +199,8 @@ static void sleep_until_notified(struct worker *w)
         }
         /* [PK6] acquire: consumes the one notification that our bit has paid for. */
         exchange_acq_rel_u32(state, GATE_RUNNING);
+        if (ring)
+                io_sleep_end(w);
 }
 
 /* Enters the idle set; tells the stopping thread when it is complete. */

@@ -28,6 +28,7 @@ struct watched {
 
 struct watch {
         int64_t rest_ns, rest_until_ns, deadline_ns;
+        uint32_t rings; /* how many there were when we looked */
         struct watched others[];
 };
 
@@ -122,13 +123,17 @@ static bool rescue(struct worker *w, struct worker *other, struct io *io)
         int64_t now = kernel_now_ns(), deadline = now + KICK_NS;
         unsigned count;
 
+        /* relaxed: a hint. It is not in a job, and about to look itself. */
+        if (load_relaxed_u32(&io->asleep))
+                return false;
         count_add(&w->count.kicks, 1);
         if (io->ring.deferred)
                 pthread_kill(other->thread.id, w->runtime->kick_signal);
         for (; !ring_ready(&io->ring) && now < deadline; now = kernel_now_ns())
                 spin_hint();
         io_lock(io);
-        count = io_reap(io, w);
+        /* [IO6] acquire pairs with io_sleep_end(). */
+        count = load_acquire_u32(&io->asleep) ? 0 : io_reap(io, w);
         io_unlock(io);
         if (count > 1) {
                 /* [PK1] pairs with [PK2]: the jobs are visible before our look. */
@@ -174,10 +179,37 @@ static bool look(struct worker *w, struct worker *other, int64_t now)
         } else if (now - watched->seen_ns >= STUCK_NS) {
                 watched->seen_ns = 0;
                 watch->rest_ns = STUCK_NS;
-                return rescue(w, other, io);
+                if (rescue(w, other, io))
+                        return true;
+                watch->rest_until_ns = now + STUCK_NS; /* it has been quicker, or was asleep */
         }
         look_again(watch, watched->seen_ns ? watched->seen_ns + STUCK_NS : watch->rest_until_ns);
         return false;
+}
+
+bool watch_missing(const struct worker *w)
+{
+        const struct runtime *rt = w->runtime;
+        /* relaxed, all: behind the caller's fence [PK2]. */
+        uint32_t rings = load_relaxed_u32(&rt->ring_count);
+
+        if (w->alone || !rings)
+                return false;
+        if (w->sentinel)
+                return w->io && w->io->watch && w->io->watch->rings != rings;
+        return !load_relaxed_u32(&rt->sentinel);
+}
+
+void watch_opened(struct worker *w)
+{
+        struct runtime *rt = w->runtime;
+        /* relaxed: behind the caller's fence [PK1]. */
+        uint32_t sentinel = load_relaxed_u32(&rt->sentinel);
+
+        if (sentinel)
+                park_wake_worker(rt, sentinel - 1);
+        else if (!w->alone)
+                park_publish(rt, w->node_index);
 }
 
 bool watch_turn(struct worker *w)
@@ -187,8 +219,8 @@ bool watch_turn(struct worker *w)
         int64_t now;
         bool found = false;
 
-        /* relaxed: whoever parks after the first ring has been made looks after it. */
-        if (w->alone || load_relaxed_u32(&rt->ring_path) == SKUA_RING_UNUSED)
+        /* relaxed: looked at again by who parks, see watch_missing(). */
+        if (w->alone || !load_relaxed_u32(&rt->ring_count))
                 return false;
         if (!w->sentinel) {
                 /* [WA1] acq_rel pairs with watch_leave(): one sentinel at a time. relaxed: the CAS
@@ -198,7 +230,11 @@ bool watch_turn(struct worker *w)
                         return false;
                 w->sentinel = true;
         }
-        if (!io_have(w) || w->io->ring.fallback)
+        if (!io_have(w))
+                return false;
+        /* [WA2] acquire pairs with open_io(): so many are seen. */
+        w->io->watch->rings = load_acquire_u32(&rt->ring_count);
+        if (w->io->ring.fallback)
                 return false;
         now = kernel_now_ns();
         w->io->watch->deadline_ns = 0;
@@ -220,8 +256,8 @@ void watch_leave(struct worker *w)
         w->sentinel = false;
         /* [WA1] release pairs with the CAS in watch_turn(). */
         exchange_acq_rel_u32(&rt->sentinel, 0);
-        /* [PK1] relaxed, behind the exchange: a worker that parked while we had the part shall take
-         * it now; one that parks later finds it free. */
+        /* [PK1] pairs with [PK2]: a worker that parked while we had the part shall take it now; one
+         * that is about to sees that nobody has it. */
         fence_seq_cst_after_rmw();
         park_publish(rt, w->node_index);
 }

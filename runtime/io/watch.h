@@ -28,6 +28,11 @@ void watch_end(struct io *io);
 bool watch_turn(struct worker *w);
 int64_t watch_deadline_ns(const struct worker *w); /* 0: none */
 
+/* Is there a ring that nobody looks after? A parker's second look, behind its fence; and, behind
+ * another fence, what follows a new ring: who sleeps since before shall look after it too. */
+bool watch_missing(const struct worker *w);
+void watch_opened(struct worker *w);
+
 /* The worker has found work: somebody else shall look. */
 void watch_leave(struct worker *w);
 
