@@ -233,6 +233,7 @@ static void end_flight(struct io *io, struct skua_io *op)
 {
         struct worker *w = io->worker;
 
+        shared_write(&op->state_, sizeof op->state_);
         if (op->state_ & IO_TIMED)
                 timers_disarm_io(w, op->timer_);
         io_list_remove(op);

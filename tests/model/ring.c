@@ -26,6 +26,7 @@ static struct call calls[OPERATIONS];
 static struct word32 handled; /* completions */
 static unsigned data;         /* plain: by the device, then by who handles the completion */
 static int fd;
+static struct word32 parts; /* of those who still need an operation: the last one ends it */
 
 /* ------------------------------------------------------------------ whole runtimes */
 
@@ -33,11 +34,12 @@ static void prepare(void)
 {
         shared_new(&group, sizeof group);
         shared_new(&handled, sizeof handled);
+        shared_new(&parts, sizeof parts);
         shared_new(&data, sizeof data);
         shared_new(calls, sizeof calls);
         memset(calls, 0, sizeof calls);
         skua_group_init(&group);
-        handled.value_ = 0;
+        handled.value_ = parts.value_ = 0;
         data = 0;
         fd = MACHINE_DEVICE;
         model_name(&handled, sizeof handled, "handled");
@@ -95,6 +97,12 @@ static struct call *call_of(struct skua_job *job)
         return skua_container(job, struct call, io.job);
 }
 
+static void part_with(struct call *c)
+{
+        if (fetch_add_acq_rel_u32(&parts, -(uint32_t)1) == 1)
+                shared_gone(&c->io, sizeof c->io);
+}
+
 static void completed(struct skua_worker *self, struct skua_job *job)
 {
         struct call *c = call_of(job);
@@ -108,6 +116,7 @@ static void completed(struct skua_worker *self, struct skua_job *job)
                 shared_read(&data, sizeof data);
                 model_check(data == 1, "what the device wrote was not seen");
         }
+        part_with(c);
         fetch_add_acq_rel_u32(&handled, 1);
         model_futex_wake(&handled, 1);
 }
@@ -277,6 +286,7 @@ static void delayed(void)
 static void cancel_run(struct skua_worker *self, struct skua_job *job)
 {
         skua_io_cancel(self, &calls[2].io);
+        part_with(&calls[2]);
         task_run(self, job);
 }
 
@@ -300,6 +310,7 @@ static void end_early(skua_fn *run, int where, int how_it_ends)
 
         begin_any(2);
         fd = where;
+        parts.value_ = run == read_and_send_run ? 2 : 1;
         set = start(device_or_off, 0);
         send_to(0, 0, run);
         wait_group();
