@@ -75,7 +75,7 @@ static void execute(const struct model_scenario *scenario, uint64_t seed, unsign
         model.preemptions_max = scenario->preemptions;
         model.whimsical = scenario->whimsical;
         model.steps_max = scenario->steps_max ? scenario->steps_max : STEPS;
-        model.failed = false;
+        model.failed = model.in_kernel = false;
         model.home_self = self_get();
         draw_manner(scenario, seed, length);
         model.current = NULL;

@@ -566,3 +566,15 @@ uint64_t model_newest(const void *address, unsigned bytes)
 
         return l->stores[l->count - 1].value;
 }
+
+uint32_t model_kernel_load(const void *word, bool acquire)
+{
+        const struct location *l = model_location(word, 4);
+        const struct store *s = &l->stores[l->count - 1];
+        struct thread *t = model.current;
+
+        if (s->at > t->seen[l->index])
+                t->seen[l->index] = s->at;
+        receive(t, s->message, acquire);
+        return (uint32_t)s->value;
+}

@@ -81,6 +81,18 @@ int64_t model_now_ns(void);
 int model_futex_wait(const void *word, uint32_t expected, int64_t deadline_ns);
 void model_futex_wake(const void *word, int count);
 
+/* The handler runs on that thread before its next step; a sleep ends with -EINTR. */
+void model_signal(unsigned thread, void (*handler)(int number));
+
+/* Between these the kernel works for the current thread: what it does is one step for the others.
+ * It may wake, and may not sleep. */
+void model_kernel_enter(void);
+void model_kernel_leave(void);
+
+/* The newest value of a word of four bytes, as the kernel reads it for the current thread, whose
+ * own loads are no older from then on; with the order of an acquire, or with none. */
+uint32_t model_kernel_load(const void *word, bool acquire);
+
 /* Zeroed memory that goes with the execution. */
 void *model_memory(size_t bytes);
 

@@ -230,7 +230,17 @@ static void step_exhaustive(void)
         }
 }
 
-void model_step(void)
+/* A signal that has come for the current thread interrupts it here. */
+static void interrupt(void)
+{
+        void (*handler)(int) = model.current->signal;
+
+        model.current->signal = NULL;
+        if (handler)
+                handler(0);
+}
+
+static void schedule(void)
 {
         if (++model.steps > model.steps_max)
                 model_fail("no end after %u steps", model.steps_max);
@@ -253,6 +263,27 @@ void model_step(void)
                         run(t);
                 }
         }
+}
+
+void model_step(void)
+{
+        if (model.in_kernel) {
+                model.steps++;
+                return;
+        }
+        schedule();
+        interrupt();
+}
+
+void model_kernel_enter(void)
+{
+        model_step();
+        model.in_kernel = true;
+}
+
+void model_kernel_leave(void)
+{
+        model.in_kernel = false;
 }
 
 /* The current thread goes on when somebody has made it ready again. */
@@ -321,6 +352,7 @@ unsigned model_thread_start(void (*entry)(void *arg), void *arg)
         t->released = t->at_rmw = NULL;
         t->rmw_was_fence = false;
         t->self = NULL;
+        t->signal = NULL;
         t->chosen = true;
         t->stale = model_threads[0].stale;
         if (parent) {
@@ -403,6 +435,7 @@ int model_futex_wait(const void *word, uint32_t expected, int64_t deadline_ns)
         if (deadline_ns)
                 model.timed |= bit(t);
         rest();
+        interrupt();
         record("futex_wait: returns", word, (uint64_t)(int64_t)t->wait_result);
         return t->wait_result;
 }
@@ -424,4 +457,17 @@ void model_futex_wake(const void *word, int count)
                                                           (unsigned)__builtin_popcount(sleepers)))],
                      0);
         }
+}
+
+void model_signal(unsigned thread, void (*handler)(int number))
+{
+        struct thread *t = &model_threads[thread];
+
+        model_step();
+        record("signal", t, thread);
+        t->signal = handler;
+        if (t->state == THREAD_ASLEEP)
+                wake(t, -EINTR);
+        if (model.spinning & bit(t))
+                model_written();
 }

@@ -60,6 +60,7 @@ struct thread {
         bool chosen;
         int priority;
         void *self;
+        void (*signal)(int number); /* has come, and waits for the thread's next step */
         struct arch_context context;
         void (*entry)(void *arg);
         void *arg;
@@ -89,6 +90,7 @@ struct event {
 
 struct model {
         bool running, failed, tracing;
+        bool in_kernel; /* the current thread is not switched */
         unsigned run; /* executions begun */
         struct thread *current;
         unsigned alive, ready, spinning, timed; /* sets of threads */

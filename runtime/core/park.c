@@ -109,14 +109,13 @@ static bool anything_visible(struct worker *w)
 
         /* relaxed, all: behind a full fence, [PK2] or that of park_found(). */
         if (load_relaxed_ptr(&gate->stacks) || load_relaxed_ptr(&gate->jobs) ||
-            load_relaxed_u32(&gate->requests) || load_relaxed_u32(&rt->terminate) ||
-            io_visible(w) || watch_missed(w))
+            load_relaxed_u32(&gate->requests) || load_relaxed_u32(&rt->terminate) || io_visible(w))
                 return true;
         /* Own forks wait for room in the ring, which only a late thief can still be holding up:
          * nobody would wake us when it goes on. */
         if (w->crowded)
                 return true;
-        if (sources_unwatched(&rt->sources))
+        if (sources_unwatched(&rt->sources) || watch_missing(w))
                 return true;
         for (unsigned i = 0; i < rt->node_count; i++)
                 if (injectors_visible(rt->nodes[i].injectors))
@@ -187,7 +186,7 @@ static void sleep_until_notified(struct worker *w)
         int64_t deadline_ns = earlier(w->sources.next_ns,
                                       earlier(timers_next_ns(w), watch_deadline_ns(w)));
         bool ring = io_sleeps(w);
-        uint32_t running = GATE_RUNNING, parked = ring ? io_gate(w) : GATE_PARKED;
+        uint32_t running = GATE_RUNNING, parked = ring ? io_sleep_begin(w) : GATE_PARKED;
 
         /* [PK6] pairs with the exchange in notify(). Failure: notified already. */
         if (cas_acq_rel_u32(state, &running, parked)) {
@@ -206,6 +205,8 @@ static void sleep_until_notified(struct worker *w)
         }
         /* [PK6] acquire: consumes the one notification that our bit has paid for. */
         exchange_acq_rel_u32(state, GATE_RUNNING);
+        if (ring)
+                io_sleep_end(w);
 }
 
 /* Enters the idle set; tells the stopping thread when it is complete. */

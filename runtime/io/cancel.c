@@ -11,6 +11,7 @@
 
 void io_ask(struct io *io, struct skua_io *op)
 {
+        shared_write(&op->state_, sizeof op->state_);
         if (!(op->state_ & IO_FLIGHT) || op->state_ & IO_CANCEL)
                 return;
         op->state_ |= IO_CANCEL;
@@ -29,8 +30,10 @@ static bool cancel_next(struct io *io)
                 io_make_room(io, 1); /* bound: see there; there is nobody to tell */
         io_lock(io);
         op = io->asked;
-        if (op)
+        if (op) {
+                shared_write(&op->state_, sizeof op->state_);
                 io_list_remove(op);
+        }
         if (op && op->state_ & IO_WAITS) {
                 if (!io_end(io, op, -ECANCELED)) {
                         io_list_add(&io->asked, op);
@@ -74,6 +77,7 @@ void io_expired(struct worker *w, void *timer)
 {
         struct skua_io *op = skua_container(timer, struct skua_io, timer_);
 
+        shared_write(&op->state_, sizeof op->state_);
         op->state_ = (op->state_ | IO_LATE) & ~(unsigned)IO_TIMED;
         io_ask(w->io, op);
 }

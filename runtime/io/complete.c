@@ -116,6 +116,7 @@ static bool next_completion(struct skua_io *op, struct later **list)
 {
         struct later *node = *list;
 
+        shared_write(&op->res, sizeof op->res);
         if (op->ready_) {
                 op->ready_ = 0;
                 return true;
@@ -126,6 +127,7 @@ static bool next_completion(struct skua_io *op, struct later **list)
         if (!node)
                 return false;
         *list = node->next;
+        shared_read(node, sizeof *node);
         op->res = node->res;
         op->flags = node->flags;
         give_later(node);
@@ -193,6 +195,7 @@ static void add_later(struct io *io, struct worker *taker, struct skua_io *op,
         void *old;
 
         io->spare = node->next;
+        shared_write(node, sizeof *node);
         node->res = cqe->res;
         node->flags = cqe->flags;
         old = load_relaxed_ptr(later_of(op)); /* relaxed: the CAS checks it */
@@ -216,6 +219,7 @@ static void complete_multi(struct io *io, struct worker *taker, struct skua_io *
                 add_later(io, taker, op, cqe);
                 return;
         }
+        shared_write(&op->res, sizeof op->res);
         op->res = cqe->res;
         op->flags = cqe->flags;
         op->ready_ = 1;
@@ -229,6 +233,7 @@ static void end_flight(struct io *io, struct skua_io *op)
 {
         struct worker *w = io->worker;
 
+        shared_write(&op->state_, sizeof op->state_);
         if (op->state_ & IO_TIMED)
                 timers_disarm_io(w, op->timer_);
         io_list_remove(op);
@@ -274,6 +279,7 @@ static bool complete(struct io *io, struct worker *taker, struct skua_io *op,
                 complete_multi(io, taker, op, &last);
                 return true;
         }
+        shared_write(&op->res, sizeof op->res);
         op->res = last.res;
         op->flags = last.flags;
         deliver(taker, op);
@@ -313,11 +319,13 @@ unsigned io_reap(struct io *io, struct worker *taker)
         uint32_t tail = load_acquire_u32(ring->cq_tail);
         unsigned before = (unsigned)queue_count(&taker->batch);
 
+        shared_write(&io->internal, sizeof io->internal);
         /* Bound: what was there, and room. */
         for (; head != tail && queue_count(&taker->batch) < BATCH_SLOTS; head++) {
                 const struct io_uring_cqe *cqe = &ring->cqes[head & ring->cq_mask];
                 uint64_t user_data = cqe->user_data;
 
+                shared_read(cqe, sizeof *cqe);
                 if (user_data & IO_TAG_MASK)
                         complete_internal(io, user_data);
                 else if (!complete(io, taker, (struct skua_io *)(uintptr_t)user_data, cqe))

@@ -17,11 +17,14 @@
 
 void io_lock(struct io *io)
 {
+        uint32_t free = 0;
+
         if (io->worker->alone)
                 return;
         /* [IO1] acquire pairs with io_unlock(). Bound: the holder's few steps. */
-        while (exchange_acq_rel_u32(&io->lock, 1))
+        for (; !cas_acquire_u32(&io->lock, &free, 1); free = 0)
                 kernel_yield();
+        shared_write(&io->internal, sizeof io->internal);
 }
 
 void io_unlock(struct io *io)
@@ -57,13 +60,17 @@ static struct io *open_io(struct worker *w)
         w->io = io;
         /* [IO3] release pairs with the acquire in watch.c and skua_io_cancel(): the ring. */
         store_release_ptr(&w->io_seen, io);
-        /* [ST6] pairs with the fence in request_all() of runtime.c: either it sees that there is
-         * I/O, or the first operation sees that all is cancelled. */
-        fence_seq_cst();
-        watch_new(w);
         /* relaxed, both: for the figures only; all workers write the same. */
         store_relaxed_u32(&rt->ring_path, io->ring.fallback ? SKUA_RING_EPOLL : SKUA_RING_URING);
         store_relaxed_u32(&rt->ring_error, (uint32_t)(rt->no_ring ? 0 : io->ring.error));
+        watch_want(rt);
+        /* [WA2] release pairs with watch_turn(): io_seen before the count. */
+        fetch_add_acq_rel_u32(&rt->rings, 1);
+        /* [ST6] pairs with the fence in request_all() of runtime.c: either it sees that there is
+         * I/O, or the first operation sees that all is cancelled. [PK1] pairs with [PK2]: see
+         * watch_opened(). */
+        fence_seq_cst_after_rmw();
+        watch_opened(w);
         return io;
 }
 
@@ -218,16 +225,27 @@ void io_clock(struct worker *w, int64_t now_ns)
 
 /* ------------------------------------------------------------------ sleeping in the ring */
 
-uint32_t io_gate(struct worker *w)
+/* If another took the completion that is to end our sleep, before we enter the ring for it, nothing
+ * would end it. */
+uint32_t io_sleep_begin(struct worker *w)
 {
         struct gate *gate = w->gate;
 
+        io_lock(w->io);
+        store_relaxed_u32(&w->io->asleep, 1); /* relaxed: under the lock */
+        io_unlock(w->io);
         if (w->io->ring.futex)
                 return GATE_PARKED;
         /* relaxed: the owner alone writes it; published by the state. */
         if (!load_relaxed_u32(&gate->event))
                 store_relaxed_u32(&gate->event, (uint32_t)kernel_event_open());
         return GATE_PARKED_EVENT;
+}
+
+void io_sleep_end(struct worker *w)
+{
+        /* [IO6] release pairs with rescue(): what the sleep has read of the ring. */
+        store_release_u32(&w->io->asleep, 0);
 }
 
 static void await_wake(struct worker *w)
@@ -254,13 +272,8 @@ static void await_wake(struct worker *w)
 void io_sleep(struct worker *w, int64_t deadline_ns)
 {
         struct io *io = w->io;
-        bool pending;
 
-        /* Another may be taking just the completion that ends it. */
-        io_lock(io);
-        pending = io->wake_pending;
-        io_unlock(io);
-        if (!pending)
+        if (!io->wake_pending)
                 await_wake(w);
         ring_enter(&io->ring, true, deadline_ns);
 }

@@ -51,6 +51,7 @@ struct io {
         struct later *spare;
         struct later_chunk *chunks;
         struct wordptr returned; /* spare again: pushed by anyone */
+        struct word32 asleep;    /* nobody but the owner takes completions; set under the lock */
 };
 
 /* What a completion is, in the low bits of user_data. */
@@ -108,12 +109,14 @@ static inline bool io_sleeps(const struct worker *w)
         return w->io;
 }
 
-/* One sleep in the ring: until a completion, a notification of the worker's gate, or the deadline
- * (0: none). The gate is set to what it says; it is GATE_RUNNING. */
-void io_sleep(struct worker *w, int64_t deadline_ns);
+/* The worker goes to sleep in its ring, and has come back: others leave its completions alone. The
+ * state of the gate in which it sleeps. */
+uint32_t io_sleep_begin(struct worker *w);
+void io_sleep_end(struct worker *w);
 
-/* The state of the gate in which the worker sleeps in its ring. */
-uint32_t io_gate(struct worker *w);
+/* One sleep in the ring: until a completion, a notification of the worker's gate, or the deadline
+ * (0: none). The gate is set to what io_sleep_begin() has said. */
+void io_sleep(struct worker *w, int64_t deadline_ns);
 
 /* Ends the next sleep in the ring when fd becomes readable. *armed is set until then, and kept for
  * whoever asks again; it must not go before the ring. Owner, for fds that outlive the watch. */

@@ -97,7 +97,7 @@ static bool arm(struct worker *w, struct wheel_node *node, int64_t deadline_ns)
                 wheel_add(&t->wheel, node);
         count_armed(t, 1);
         if (!before && !w->alone)
-                watch_timers(w->runtime);
+                watch_want(w->runtime);
         after = wheel_next_ns(&t->wheel);
         unlock(t);
         return !before || after < before;

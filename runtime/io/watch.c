@@ -145,6 +145,9 @@ static bool rescue(struct worker *w, struct worker *other, struct io *io)
         int64_t now = kernel_now_ns(), deadline = now + KICK_NS;
         uint64_t before = queue_count(&w->batch);
 
+        /* relaxed: a hint. It is not in a job, and about to look itself. */
+        if (io && load_relaxed_u32(&io->asleep))
+                return false;
         count_add(&w->count.kicks, 1);
         if (io && io->ring.deferred)
                 pthread_kill(other->thread.id, w->runtime->kick_signal);
@@ -152,7 +155,9 @@ static bool rescue(struct worker *w, struct worker *other, struct io *io)
                 spin_hint();
         if (io) {
                 io_lock(io);
-                io_reap(io, w);
+                /* [IO6] acquire pairs with io_sleep_end(). */
+                if (!load_acquire_u32(&io->asleep))
+                        io_reap(io, w);
         }
         timers_serve(other, w, now);
         if (io)
@@ -231,6 +236,31 @@ static bool look(struct worker *w, struct worker *other, int64_t now)
         return false;
 }
 
+bool watch_missing(const struct worker *w)
+{
+        const struct runtime *rt = w->runtime;
+        /* relaxed, all: behind the caller's fence [PK2]. */
+        uint32_t rings = load_relaxed_u32(&rt->rings);
+
+        if (w->alone || !rings)
+                return false;
+        if (w->sentinel)
+                return w->io && w->io->watch && w->io->watch->rings != rings;
+        return !load_relaxed_u32(&rt->sentinel); /* relaxed: as above */
+}
+
+void watch_opened(struct worker *w)
+{
+        struct runtime *rt = w->runtime;
+        /* relaxed: behind the caller's fence [PK1]. */
+        uint32_t sentinel = load_relaxed_u32(&rt->sentinel);
+
+        if (sentinel)
+                park_wake_worker(rt, sentinel - 1);
+        else if (!w->alone)
+                park_publish(rt, w->node_index);
+}
+
 bool watch_turn(struct worker *w)
 {
         struct runtime *rt = w->runtime;
@@ -249,11 +279,14 @@ bool watch_turn(struct worker *w)
                         return false;
                 w->sentinel = true;
         }
-        if (!io_have(w) || w->io->ring.fallback)
+        if (!io_have(w))
+                return false;
+        /* [WA2] acquire pairs with open_io(): so many are seen. */
+        if (w->io->ring.fallback)
                 return false;
         now = kernel_now_ns();
         w->io->watch->deadline_ns = 0;
-        /* [WA2] acquire pairs with watch_new(): the rings that are counted are looked at. */
+        /* [WA2] acquire pairs with watch_opened(): the rings that are counted are looked at. */
         w->io->watch->rings = load_acquire_u32(&rt->rings);
         for (unsigned i = 0; i < rt->worker_count && !found; i++)
                 if (i != w->index)
@@ -266,41 +299,11 @@ int64_t watch_deadline_ns(const struct worker *w)
         return w->sentinel && w->io && w->io->watch ? w->io->watch->deadline_ns : 0;
 }
 
-void watch_timers(struct runtime *rt)
+void watch_want(struct runtime *rt)
 {
         /* relaxed: only a hint, and set for good. */
         if (!load_relaxed_u32(&rt->watch_wanted))
                 store_relaxed_u32(&rt->watch_wanted, 1);
-}
-
-void watch_new(struct worker *w)
-{
-        struct runtime *rt = w->runtime;
-        uint32_t sentinel;
-
-        watch_timers(rt);
-        /* [WA2] release pairs with the acquire in watch_turn(): the ring. [PK1] pairs with a
-         * parker's second look, watch_missed(). */
-        fetch_add_acq_rel_u32(&rt->rings, 1);
-        fence_seq_cst_after_rmw();
-        /* relaxed: ordered by the fence. */
-        sentinel = load_relaxed_u32(&rt->sentinel);
-        if (!sentinel)
-                park_publish(rt, w->node_index);
-        else if (sentinel != w->index + 1)
-                park_wake_worker(rt, sentinel - 1);
-}
-
-bool watch_missed(const struct worker *w)
-{
-        const struct runtime *rt = w->runtime;
-
-        /* relaxed, all: behind the full fence [PK2]. */
-        if (w->alone || !load_relaxed_u32(&rt->watch_wanted))
-                return false;
-        if (!w->sentinel)
-                return !load_relaxed_u32(&rt->sentinel);
-        return w->io && w->io->watch && w->io->watch->rings != load_relaxed_u32(&rt->rings);
 }
 
 void watch_leave(struct worker *w)
@@ -310,8 +313,8 @@ void watch_leave(struct worker *w)
         w->sentinel = false;
         /* [WA1] release pairs with the CAS in watch_turn(). */
         exchange_acq_rel_u32(&rt->sentinel, 0);
-        /* [PK1] relaxed, behind the exchange: a worker that parked while we had the part shall take
-         * it now; one that parks later finds it free. */
+        /* [PK1] pairs with [PK2]: a worker that parked while we had the part shall take it now; one
+         * that is about to sees that nobody has it. */
         fence_seq_cst_after_rmw();
         park_publish(rt, w->node_index);
 }

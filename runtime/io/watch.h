@@ -23,17 +23,18 @@ bool watch_can_kick(struct runtime *rt);
 bool watch_begin(struct worker *w, struct io *io);
 void watch_end(struct io *io);
 
-/* There is a new ring, or the first timer: somebody shall look after the worker. */
-void watch_new(struct worker *w);
-void watch_timers(struct runtime *rt);
-
-/* At a parker's second look: has something come that it is to look after? */
-bool watch_missed(const struct worker *w);
+/* There is a ring or a timer now: an idle worker shall look after who has it. */
+void watch_want(struct runtime *rt);
 
 /* From an idle worker that is about to sleep: looks after the others, if nobody else does. True:
  * there are jobs. Else it must not sleep beyond watch_deadline_ns(). */
 bool watch_turn(struct worker *w);
 int64_t watch_deadline_ns(const struct worker *w); /* 0: none */
+
+/* Is there a ring that nobody looks after? A parker's second look, behind its fence; and, behind
+ * another fence, what follows a new ring: who sleeps since before shall look after it too. */
+bool watch_missing(const struct worker *w);
+void watch_opened(struct worker *w);
 
 /* The worker has found work: somebody else shall look. */
 void watch_leave(struct worker *w);

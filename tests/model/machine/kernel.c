@@ -19,17 +19,22 @@ int kernel_futex_wait(struct word32 *word, uint32_t expected, int64_t deadline_n
 
 void kernel_futex_wake(struct word32 *word, int count)
 {
+        model_kernel_enter();
+        count -= rings_futex_wake(word, count);
         model_futex_wake(word, count);
+        model_kernel_leave();
 }
 
 int kernel_event_open(void)
 {
-        return 0;
+        return rings_event_open();
 }
 
 void kernel_event_signal(uint32_t event)
 {
-        (void)event;
+        model_kernel_enter();
+        rings_event_signal(event);
+        model_kernel_leave();
 }
 
 void kernel_event_close(uint32_t event)

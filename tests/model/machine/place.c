@@ -30,6 +30,7 @@ void machine_begin(unsigned node_count)
         machine_nodes = node_count;
         stacks_used = 0;
         slots_forget();
+        rings_forget();
 }
 
 int topology_read(struct topology *out, const struct topology_input *input)
