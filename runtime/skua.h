@@ -186,7 +186,7 @@ struct skua_target {
         unsigned worker;            /* SKUA_WORKER(i): runs there, never stolen */
         struct skua_group *group;   /* counted there until it has returned */
         struct skua_strand *strand; /* one at a time with the others of the strand */
-        int64_t delay_ns;           /* not before so long from now */
+        int64_t delay_ns;           /* not before so long from now; not bound by queue_limit */
         int64_t deadline_ns;        /* absolute: cancelled from then on; of I/O: see there */
 };
 #define SKUA_TARGET_INIT                                           \
@@ -203,8 +203,11 @@ SKUA_API int skua_submit(struct skua *rt, struct skua_job *job);
 /* The same without waiting: -EAGAIN when the bound is reached. */
 SKUA_API int skua_try_submit(struct skua *rt, struct skua_job *job);
 
-/* The same with a target (NULL: none). More errors: -EINVAL (node or worker that does not exist,
- * unknown flag), -EOPNOTSUPP (a field that is not built yet), -EAGAIN with SKUA_TRY. */
+/* The same with a target (NULL: none). A delayed job is accepted at once and counted in its group;
+ * when its time has come it goes where the target says. If the runtime stops before, it is called
+ * at once, with skua_cancelled() true, as is at any time a job whose deadline has passed. More
+ * errors: -EINVAL (node or worker that does not exist, unknown flag), -EOPNOTSUPP (a field that is
+ * not built yet), -EAGAIN with SKUA_TRY. */
 SKUA_API int skua_submit_to(struct skua *rt, struct skua_job *job, const struct skua_target *where);
 
 /* Submits `count` jobs that lie `stride` bytes apart, in order, with one decision whom to wake.
@@ -237,8 +240,9 @@ SKUA_API int skua_post(struct skua *rt, void (*fn)(struct skua_worker *self, voi
  */
 SKUA_API void skua_fail(struct skua_worker *self, int error);
 
-/* Should the running job give up? Live: its group and the group's parents, the runtime's stop.
- * Never true by itself, costs two loads. NULL: outside of any worker, false. */
+/* Should the running job give up? Live: its group and the group's parents, its deadline, the
+ * runtime's stop. Costs two loads, and a look at the clock if there is a deadline. NULL: outside of
+ * any worker, false. */
 SKUA_API bool skua_cancelled(struct skua_worker *self);
 
 /* Calls fn(self, arg), and inside it nothing foreign runs on this thread: a join of a stolen job
@@ -311,9 +315,10 @@ SKUA_API void skua_group_cancel(struct skua_group *g);
 SKUA_API bool skua_group_cancelled(const struct skua_group *g); /* or a parent */
 SKUA_API int skua_group_error(const struct skua_group *g);      /* first error so far, or 0 */
 
-/* Cancels the group by itself at an absolute time of skua_now_ns(); 0: not any more. Belongs to the
- * present use of the group: whoever takes its result takes the deadline too. Any thread; does not
- * block. */
+/* Cancels the group by itself at an absolute time of skua_now_ns(); 0: not any more. What has
+ * happened is not taken back. Belongs to the present use of the group: whoever takes its result
+ * takes the deadline too; the result is -ECANCELED if the time had passed when the group became
+ * empty. Nobody is woken at that time: who asks looks at the clock. Any thread; does not block. */
 SKUA_API void skua_group_cancel_at(struct skua *rt, struct skua_group *g, int64_t deadline_ns);
 
 /* A strand: its jobs run one at a time, first in, first out, on any worker. What several
@@ -474,8 +479,11 @@ SKUA_API void skua_buffers_return(struct skua_worker *self, struct skua_buffers 
 
 /* ---------------------------------------------------------------- time */
 
-/* Calls a function as a job at a time. It lives in the caller's memory, and belongs to the worker
- * that started it last until it is called or cancelled. Calls on one timer must not overlap. */
+/* Calls a function as a job at a time: never before it, and soon after it, when a worker is free.
+ * It lives in the caller's memory, and belongs to the worker that started it last until it is
+ * called or cancelled. Calls on one timer must not overlap; they may beside its expiry. Those of a
+ * worker that expire together are called in order. A sleeping worker wakes late by the timer slack
+ * of its thread (prctl(2)), 50 us unless changed. */
 struct skua_timer {
         struct skua_job job; /* first: what run is called with */
         skua_fn *run_;
@@ -483,12 +491,14 @@ struct skua_timer {
 };
 SKUA_API void skua_timer_init(struct skua_timer *t, skua_fn *run);
 
-/* Arms it, or moves it if it is armed. Absolute, as skua_now_ns(); a time that has passed: soon.
- * When the runtime stops, armed timers are called at once, with skua_cancelled() true. */
+/* Arms it, or moves it if it is armed. Absolute, as skua_now_ns(); a time that has passed: soon. If
+ * its job is queued already, that will be called all the same. run may start it anew. When the
+ * runtime stops, what is armed or will be is called at once, with skua_cancelled() true: then it
+ * must not be started any more. Constant time; does not block. */
 SKUA_API void skua_timer_start(struct skua_worker *self, struct skua_timer *t, int64_t deadline_ns);
 
-/* On any worker. True: it will not be called. False: it was not armed, or its job is queued, runs
- * or has run. */
+/* On any worker. True: it will not be called for this start. False: it was not armed, or its job is
+ * queued, runs or has run. */
 SKUA_API bool skua_timer_cancel(struct skua_worker *self, struct skua_timer *t);
 
 /* ---------------------------------------------------------------- other event sources */

@@ -31,12 +31,18 @@ struct find {
 
 /* ------------------------------------------------------------------ running */
 
-bool scope_cancelled(const struct runtime *rt, const struct scope *scope)
+/* Of a job without a deadline. */
+static inline bool cancelled(const struct runtime *rt, const struct skua_group *group)
 {
         /* [ST5] pairs with cancel() in runtime.c. */
         return (load_acquire_u64(&rt->phase) & RUNTIME_PHASE_MASK) == RUNTIME_CANCELLING ||
-               (scope->deadline_ns && kernel_now_ns() >= scope->deadline_ns) ||
-               (scope->group && skua_group_cancelled(scope->group));
+               (group && skua_group_cancelled(group));
+}
+
+bool scope_cancelled(const struct runtime *rt, const struct scope *scope)
+{
+        return cancelled(rt, scope->group) ||
+               (scope->deadline_ns && kernel_now_ns() >= scope->deadline_ns);
 }
 
 void worker_flush(struct worker *w)
@@ -94,7 +100,7 @@ static void run_job(struct worker *w, struct skua_job *job)
         shared_read(&job->owner_, sizeof job->owner_);
         if (w->due_group != scope.group)
                 worker_flush(w);
-        count_add(scope_cancelled(w->runtime, &scope) ? &w->count.cancelled : &w->count.run, 1);
+        count_add(cancelled(w->runtime, scope.group) ? &w->count.cancelled : &w->count.run, 1);
         enter(w, job, &scope);
         if (scope.group)
                 end_in_group(w, &scope);

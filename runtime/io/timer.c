@@ -50,9 +50,13 @@ static struct word32 *state_of(struct skua_job *job)
 
 static struct timers *lock(struct worker *w)
 {
+        uint32_t locked = 0;
+
         /* [TM1] acquire pairs with unlock(). Bound: the holder's few steps. */
-        while (exchange_acq_rel_u32(&w->timers.lock, 1))
+        while (!cas_acquire_u32(&w->timers.lock, &locked, 1)) {
+                locked = 0;
                 kernel_yield();
+        }
         shared_write(&w->timers.wheel.tick, sizeof w->timers.wheel.tick);
         return &w->timers;
 }

@@ -182,9 +182,20 @@ static struct wheel_node *sort(struct wheel_node *list)
         return result;
 }
 
-/* Nodes of a slot that the time has reached: what has expired becomes due, the rest moves down. How
- * many are due. */
-static unsigned scatter(struct wheel *wheel, struct wheel_node *list, int64_t now_ns)
+/* Nodes of a slot that the time has reached move down. */
+static void move_down(struct wheel *wheel, struct wheel_node *list)
+{
+        struct wheel_node *node;
+
+        while ((node = list)) {
+                list = node->next;
+                wheel_add(wheel, node);
+        }
+}
+
+/* Nodes of a slot of the lowest level that the time has reached: what has expired becomes due. How
+ * many are. */
+static unsigned make_due(struct wheel *wheel, struct wheel_node *list, int64_t now_ns)
 {
         struct wheel_node *expired = NULL, **end = &expired, *node;
         int64_t last_ns = 0;
@@ -226,7 +237,10 @@ void wheel_turn(struct wheel *wheel, int64_t now_ns, unsigned most)
                         return;
                 }
                 wheel->tick = start;
-                count += scatter(wheel, detach(wheel, index), now_ns);
+                if (index < WHEEL_SLOTS)
+                        count += make_due(wheel, detach(wheel, index), now_ns);
+                else
+                        move_down(wheel, detach(wheel, index));
         }
 }
 

@@ -107,7 +107,8 @@ static void check_sleeper(unsigned workers)
         }
         tap_ok(!early_ones(JOBS), "sleepers are woken for earlier deadlines, %u workers", workers);
         skua_stop(rt, SKUA_DRAIN);
-        tap_is(cancelled_ones(4 * workers), 2 * workers, "and what is not due is cancelled at last");
+        tap_is(cancelled_ones(4 * workers), 2 * workers,
+               "and what is not due is cancelled at last");
 }
 
 static void check_targets(void)
@@ -216,7 +217,8 @@ static void check_far(void)
         skua_close(rt);
         tap_is(to(rt, &jobs[2], &where), -ESHUTDOWN, "a closed runtime takes none");
         skua_stop(rt, SKUA_DRAIN);
-        tap_ok(tally_read(&called) == 2 && cancelled_ones(2) == 2, "a stop calls them as cancelled");
+        tap_ok(tally_read(&called) == 2 && cancelled_ones(2) == 2,
+               "a stop calls them as cancelled");
 }
 
 /* Submitters of delayed jobs beside the stop: what is accepted is called. */
@@ -381,7 +383,8 @@ static void check_group(void)
         skua_group_cancel_at(rt, &group, skua_now_ns() + HOUR_NS);
         tap_ok(!skua_group_cancelled(&group), "cancelled in an hour: not yet");
         skua_group_cancel_at(rt, &group, skua_now_ns());
-        tap_ok(skua_group_cancelled(&group) && skua_group_cancelled(&under), "now, and those under");
+        tap_ok(skua_group_cancelled(&group) && skua_group_cancelled(&under),
+               "now, and those under");
         skua_group_cancel_at(rt, &group, 0);
         tap_ok(skua_group_cancelled(&group), "what has happened is not taken back");
         tap_is(skua_group_wait(&group, 0), -ECANCELED, "its result says so");
