@@ -425,10 +425,11 @@ enum { SKUA_IO_MORE = 1u << 1 }; /* IORING_CQE_F_MORE */
 
 /* Begins an operation; the answer is filled in by an io_uring_prep_* function of liburing, then its
  * flags, before the next call of Skua by this job and before the job returns or waits. user_data is
- * Skua's; IOSQE_CQE_SKIP_SUCCESS is taken back, as every operation completes. What has been
- * prepared is submitted together, before the worker turns to other work or sleeps. NULL: no memory
- * or file descriptor for a ring; nothing has begun. From jobs only; may enter the kernel, does not
- * wait, but for a kernel that takes no submissions. */
+ * Skua's; IOSQE_CQE_SKIP_SUCCESS is taken back, as every operation completes. With IOSQE_IO_DRAIN
+ * it completes with -EINVAL: it would wait for operations of Skua's own. What has been prepared is
+ * submitted together, before the worker turns to other work or sleeps. NULL: no memory or file
+ * descriptor for a ring; nothing has begun. From jobs only; may enter the kernel, does not wait,
+ * but for a kernel that takes no submissions. */
 SKUA_API struct io_uring_sqe *skua_io_prepare(struct skua_worker *self, struct skua_io *io,
                                               skua_fn *done);
 

@@ -18,6 +18,12 @@ static uint64_t idle_bit(unsigned index)
         return (uint64_t)1 << (index & 63);
 }
 
+bool park_is_idle(const struct runtime *rt, unsigned index)
+{
+        /* relaxed: a hint. */
+        return load_relaxed_u64(&rt->idle_bits[index / 64]) & idle_bit(index);
+}
+
 bool park_hungry(const struct runtime *rt)
 {
         /* relaxed: callers stand behind a fence or want a hint. */
@@ -103,7 +109,8 @@ static bool anything_visible(struct worker *w)
 
         /* relaxed, all: behind a full fence, [PK2] or that of park_found(). */
         if (load_relaxed_ptr(&gate->stacks) || load_relaxed_ptr(&gate->jobs) ||
-            load_relaxed_u32(&gate->requests) || load_relaxed_u32(&rt->terminate) || io_visible(w))
+            load_relaxed_u32(&gate->requests) || load_relaxed_u32(&rt->terminate) ||
+            io_visible(w) || watch_missed(w))
                 return true;
         /* Own forks wait for room in the ring, which only a late thief can still be holding up:
          * nobody would wake us when it goes on. */

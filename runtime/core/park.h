@@ -62,6 +62,9 @@ static inline unsigned park_idle_of(uint64_t summary)
         return (unsigned)(summary >> 20 & 0xfffff);
 }
 
+/* Is the worker in the idle set? A hint. */
+bool park_is_idle(const struct runtime *rt, unsigned index);
+
 bool park_hungry(const struct runtime *rt); /* is anybody idle or searching? relaxed */
 
 /* Wakes one worker, the nearest to the node, if one is idle. See park_publish() in runtime.h. */

@@ -133,6 +133,8 @@ static void settle(struct runtime *rt, const struct settings *settings)
         store_relaxed_u32(&rt->terminate, 0);
         store_relaxed_u32(&rt->stack_warned, 0);
         store_relaxed_u32(&rt->sentinel, 0);
+        store_relaxed_u32(&rt->watch_wanted, 0);
+        store_relaxed_u32(&rt->rings, 0);
         store_relaxed_u64(&rt->stack_count, 0);
         /* relaxed, all: as above. */
         store_relaxed_u32(&rt->ring_path, SKUA_RING_UNUSED);

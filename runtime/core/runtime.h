@@ -70,7 +70,9 @@ struct runtime {
         _Alignas(ARCH_APART) struct word32 drain_event;
         _Alignas(ARCH_APART) struct word64 stack_count; /* stacks mapped now */
         struct word32 stack_warned;
-        struct word32 sentinel; /* index + 1 of who looks after busy workers: io/watch.h */
+        struct word32 watch_wanted; /* there is a ring or a timer that somebody should look after */
+        struct word32 rings;        /* made, ever */
+        struct word32 sentinel;     /* index + 1 of who looks after busy workers: io/watch.h */
         _Alignas(ARCH_APART) struct sources sources;
         struct slot *slot; /* slot.c */
 };

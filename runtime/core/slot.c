@@ -33,12 +33,27 @@ static void after_fork_parent(void)
         pthread_mutex_unlock(&slots_lock);
 }
 
+/* The child shares the events with its parent: what one reads the other misses. */
+static void forget_events(struct runtime *rt)
+{
+        for (unsigned i = 0; i < rt->worker_count; i++) {
+                struct word32 *event = &rt->gates[i].event;
+
+                /* relaxed, both: the only thread. */
+                if (load_relaxed_u32(event))
+                        kernel_event_close(load_relaxed_u32(event));
+                store_relaxed_u32(event, 0);
+        }
+}
+
 static void after_fork_child(void)
 {
         store_relaxed_u32(&process, load_relaxed_u32(&process) + 1); /* relaxed: one thread */
-        for (struct slot *slot = slots; slot; slot = slot->next)
+        for (struct slot *slot = slots; slot; slot = slot->next) {
+                forget_events(slot->rt);
                 if (slot->used)
                         runtime_orphan(slot->rt);
+        }
         pthread_mutex_unlock(&slots_lock);
 }
 

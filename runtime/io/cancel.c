@@ -32,7 +32,11 @@ static bool cancel_next(struct io *io)
         if (op)
                 io_list_remove(op);
         if (op && op->state_ & IO_WAITS) {
-                io_end(io, op, -ECANCELED);
+                if (!io_end(io, op, -ECANCELED)) {
+                        io_list_add(&io->asked, op);
+                        io_request(io->worker->runtime, io->worker->index, GATE_REQUEST_CANCEL);
+                        op = NULL;
+                }
         } else if (op) {
                 io->internal++;
                 sqe = ring_sqe(&io->ring);

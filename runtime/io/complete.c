@@ -249,7 +249,9 @@ static bool complete(struct io *io, struct worker *taker, struct skua_io *op,
         bool more = cqe->flags & IORING_CQE_F_MORE, multi = more || state & IO_MULTI;
         struct io_uring_cqe last = *cqe;
 
-        if (multi && !io->spare && !refill_spare(io))
+        /* [IO2] acquire pairs with handled_pending(). Only we, under the lock, count up: at 0 no
+         * node will be needed. */
+        if (multi && !io->spare && load_acquire_u32(pending_of(op)) && !refill_spare(io))
                 return false;
         if (last.flags & IORING_CQE_F_BUFFER && op->set_)
                 buffers_taken(op);
@@ -278,13 +280,12 @@ static bool complete(struct io *io, struct worker *taker, struct skua_io *op,
         return true;
 }
 
-void io_end(struct io *io, struct skua_io *op, int32_t res)
+bool io_end(struct io *io, struct skua_io *op, int32_t res)
 {
         struct io_uring_cqe cqe = {.user_data = (uintptr_t)op, .res = res};
 
         op->state_ |= IO_CANCEL;
-        if (!complete(io, io->worker, op, &cqe))
-                abort(); /* there was memory for its earlier completions */
+        return complete(io, io->worker, op, &cqe);
 }
 
 /* A completion of one of our own operations. */

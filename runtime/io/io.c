@@ -60,6 +60,7 @@ static struct io *open_io(struct worker *w)
         /* [ST6] pairs with the fence in request_all() of runtime.c: either it sees that there is
          * I/O, or the first operation sees that all is cancelled. */
         fence_seq_cst();
+        watch_new(w);
         /* relaxed, both: for the figures only; all workers write the same. */
         store_relaxed_u32(&rt->ring_path, io->ring.fallback ? SKUA_RING_EPOLL : SKUA_RING_URING);
         store_relaxed_u32(&rt->ring_error, (uint32_t)(rt->no_ring ? 0 : io->ring.error));

@@ -128,8 +128,9 @@ void io_requests(struct worker *w);
 /* Timers that have expired. */
 void io_clock(struct worker *w, int64_t now_ns);
 
-/* Ends an operation that the kernel does not have. Under the lock. */
-void io_end(struct io *io, struct skua_io *op, int32_t res);
+/* Ends an operation that the kernel does not have. False: no memory, it has not ended. Under the
+ * lock. */
+bool io_end(struct io *io, struct skua_io *op, int32_t res);
 
 /* The operation that is being filled in must not be done. */
 void io_refuse_open(struct skua_io *op, int error);

@@ -48,7 +48,7 @@ static bool endless(const struct io_uring_sqe *sqe)
 /* Submitted as nothing, it keeps its place in a chain and completes with `error`. */
 static void refuse(struct io *io, struct skua_io *op, struct io_uring_sqe *sqe, int error)
 {
-        uint8_t links = sqe->flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_IO_DRAIN);
+        uint8_t links = sqe->flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK);
 
         memset(sqe, 0, sizeof *sqe);
         sqe->opcode = IORING_OP_NOP;
@@ -104,6 +104,8 @@ void io_seal(struct io *io)
         else if (__builtin_expect(io_cancelling(io->worker->runtime), 0) &&
                  sqe->opcode != IORING_OP_CLOSE)
                 refuse(io, op, sqe, -ECANCELED);
+        else if (sqe->flags & IOSQE_IO_DRAIN)
+                refuse(io, op, sqe, -EINVAL); /* it would wait for the operation that wakes us */
         else if (endless(sqe))
                 list_endless(io, op, sqe);
         if (sqe->flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK))

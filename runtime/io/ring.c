@@ -6,7 +6,8 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "core/kernel.h"
 #include "io/fallback.h"
@@ -74,6 +75,7 @@ static void fill_in(struct io_ring *ring)
 int ring_open(struct io_ring *ring, const struct ring_wish *wish)
 {
         memset(ring, 0, sizeof *ring);
+        ring->event = -1;
         ring->error = wish->forbidden ? -EPERM : set_up(&ring->uring, wish);
         if (ring->error)
                 return fallback_open(ring, wish->entries);
@@ -89,6 +91,26 @@ int ring_open(struct io_ring *ring, const struct ring_wish *wish)
         return 0;
 }
 
+void ring_set_event(struct io_ring *ring, bool on)
+{
+        /* relaxed: whoever turns it on looks at the ring after it, behind a fence [WA3]. */
+        store_relaxed_u32(word_of(ring->uring.cq.kflags), on ? 0 : IORING_CQ_EVENTFD_DISABLED);
+}
+
+int ring_open_event(struct io_ring *ring)
+{
+        int result;
+
+        if (ring->fallback)
+                return 0;
+        ring->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (ring->event < 0)
+                return -errno;
+        ring_set_event(ring, false);
+        result = io_uring_register_eventfd(&ring->uring, ring->event);
+        return result < 0 ? result : 0;
+}
+
 void ring_leave(struct io_ring *ring)
 {
         /* The registration is the thread's. */
@@ -102,6 +124,8 @@ void ring_close(struct io_ring *ring)
                 fallback_close(ring);
         else
                 io_uring_queue_exit(&ring->uring);
+        if (ring->event >= 0)
+                close(ring->event);
 }
 
 static int enter_until(struct io_ring *ring, unsigned submit, int64_t deadline_ns)

@@ -34,6 +34,7 @@ struct io_ring {
         int error;    /* why it is not io_uring's, or 0 */
         bool deferred;
         bool futex; /* can wait for a word */
+        int event;  /* ring_open_event(), or -1 */
         struct fallback *fallback;
         unsigned look_in; /* turns; see ring_due() */
         struct io_uring uring;
@@ -54,6 +55,12 @@ int ring_enter(struct io_ring *ring, bool wait, int64_t deadline_ns);
 /* A ring of provided buffers; one in plain memory finds it by itself. 0 or a negative errno. */
 int ring_register_buffers(struct io_ring *ring, struct io_uring_buf_reg *registration);
 void ring_unregister_buffers(struct io_ring *ring, unsigned group);
+
+/* A descriptor that becomes readable when there are completions, visible or not, while it is on:
+ * for others than the owner, who may also turn it on and off. A poll of the ring itself from
+ * another ring is not told (Linux 6.18). 0 or a negative errno; owner. */
+int ring_open_event(struct io_ring *ring);
+void ring_set_event(struct io_ring *ring, bool on);
 
 /* The same without submitting or waiting, from a signal handler on the owner's thread. */
 void ring_enter_signal(struct io_ring *ring);

@@ -12,6 +12,7 @@
 #include "core/strand.h"
 #include "core/worker.h"
 #include "io/io.h"
+#include "io/watch.h"
 
 /* In state_ of a timer: its job is queued; and shall see itself cancelled. */
 enum { TIMER_QUEUED = 1, TIMER_CANCELLED = 2 };
@@ -95,6 +96,8 @@ static bool arm(struct worker *w, struct wheel_node *node, int64_t deadline_ns)
         else
                 wheel_add(&t->wheel, node);
         count_armed(t, 1);
+        if (!before && !w->alone)
+                watch_timers(w->runtime);
         after = wheel_next_ns(&t->wheel);
         unlock(t);
         return !before || after < before;

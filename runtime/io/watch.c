@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <syslog.h>
+#include <unistd.h>
 
 #include "core/runtime.h"
 #include "io/io.h"
@@ -28,6 +29,7 @@ struct watched {
 
 struct watch {
         int64_t rest_ns, rest_until_ns, deadline_ns;
+        uint32_t rings; /* that there were at the last look */
         struct watched others[];
 };
 
@@ -82,6 +84,8 @@ bool watch_begin(struct worker *w, struct io *io)
 
         if (w->alone)
                 return true;
+        if (ring_open_event(&io->ring))
+                return false;
         io->watch = calloc(1, sizeof *io->watch + count * sizeof *io->watch->others);
         if (!io->watch)
                 return false;
@@ -101,6 +105,12 @@ void watch_end(struct io *io)
 
 /* ------------------------------------------------------------------ looking */
 
+static void look_again(struct watch *watch, int64_t ns)
+{
+        if (!watch->deadline_ns || ns < watch->deadline_ns)
+                watch->deadline_ns = ns;
+}
+
 /* Jobs that the worker has begun. */
 static uint64_t turns_of(const struct worker *w)
 {
@@ -108,40 +118,94 @@ static uint64_t turns_of(const struct worker *w)
         return load_relaxed_u64(&w->count.run) + load_relaxed_u64(&w->count.cancelled);
 }
 
-static bool waits(const struct io_ring *ring)
+static bool ring_waits(const struct io *io)
 {
+        const struct io_ring *ring = &io->ring;
         /* relaxed: a hint. */
         bool unsent = load_relaxed_u32(ring->sq_tail) != load_relaxed_u32(ring->sq_head);
 
         return ring_ready(ring) || ring_hides(ring) || unsent;
 }
 
-/* Takes the completions of a stuck worker. True: there are jobs. */
+/* Has a timer of the worker expired? Else, if it is awake, when it will. */
+static bool timer_waits(struct worker *w, const struct worker *other, int64_t now)
+{
+        int64_t next = timers_next_ns(other);
+
+        if (!next || now >= next)
+                return next;
+        if (!park_is_idle(w->runtime, other->index))
+                look_again(w->io->watch, next + STUCK_NS);
+        return false;
+}
+
+/* Takes what a stuck worker keeps back. True: there are jobs. */
 static bool rescue(struct worker *w, struct worker *other, struct io *io)
 {
         int64_t now = kernel_now_ns(), deadline = now + KICK_NS;
-        unsigned count;
+        uint64_t before = queue_count(&w->batch);
 
         count_add(&w->count.kicks, 1);
-        if (io->ring.deferred)
+        if (io && io->ring.deferred)
                 pthread_kill(other->thread.id, w->runtime->kick_signal);
-        for (; !ring_ready(&io->ring) && now < deadline; now = kernel_now_ns())
+        for (; io && !ring_ready(&io->ring) && now < deadline; now = kernel_now_ns())
                 spin_hint();
-        io_lock(io);
-        count = io_reap(io, w);
-        io_unlock(io);
-        if (count > 1) {
-                /* [PK1] pairs with [PK2]: the jobs are visible before our look. */
-                fence_seq_cst();
-                park_publish(w->runtime, w->node_index);
+        if (io) {
+                io_lock(io);
+                io_reap(io, w);
         }
-        return count;
+        timers_serve(other, w, now);
+        if (io)
+                io_unlock(io);
+        if (queue_count(&w->batch) > before + 1)
+                worker_moved(w);
+        return queue_count(&w->batch) > before;
 }
 
-static void look_again(struct watch *watch, int64_t ns)
+/* Something waits there: for how long already? True: there are jobs. */
+static bool judge(struct worker *w, struct worker *other, struct io *io, int64_t now)
 {
-        if (!watch->deadline_ns || ns < watch->deadline_ns)
-                watch->deadline_ns = ns;
+        struct watch *watch = w->io->watch;
+        struct watched *watched = &watch->others[other->index];
+        uint64_t turns = turns_of(other);
+
+        if (!watched->seen_ns) {
+                watched->seen_ns = now;
+                watched->seen_turns = turns;
+        } else if (turns != watched->seen_turns) {
+                watched->seen_ns = 0; /* all is well: look again after a rest */
+                watch->rest_until_ns = now + watch->rest_ns;
+                watch->rest_ns = watch->rest_ns < REST_NS_MOST ? watch->rest_ns * 2 : REST_NS_MOST;
+        } else if (now - watched->seen_ns >= STUCK_NS) {
+                watched->seen_ns = now;
+                watch->rest_ns = STUCK_NS;
+                if (rescue(w, other, io))
+                        return true;
+        }
+        look_again(watch, watched->seen_ns ? watched->seen_ns + STUCK_NS : watch->rest_until_ns);
+        return false;
+}
+
+/* Sleep shall end when something comes there. True: it has. */
+static bool poll_ring(struct worker *w, struct io *io, struct watched *watched)
+{
+        uint64_t old;
+
+        /* [IO5] relaxed: armed by us alone, and still in flight. */
+        if (load_relaxed_u32(&watched->polled))
+                return false;
+        if (read(io->ring.event, &old, sizeof old) < 0)
+                old = 0; /* nothing since the last time */
+        ring_set_event(&io->ring, true);
+        /* [WA3] pairs with the kernel's barrier between a completion and its look at the flag:
+         * either it signals the event, or we see the completion. */
+        fence_seq_cst();
+        if (ring_waits(io)) {
+                ring_set_event(&io->ring, false);
+                return true;
+        }
+        io_watch(w, io->ring.event, &watched->polled);
+        return false;
 }
 
 /* One of the others. True: there are jobs. */
@@ -151,32 +215,19 @@ static bool look(struct worker *w, struct worker *other, int64_t now)
         struct watched *watched = &watch->others[other->index];
         /* [IO3] pairs with open_io(). */
         struct io *io = load_acquire_ptr(&other->io_seen);
-        uint64_t turns;
 
-        if (!io || io->ring.fallback)
-                return false;
-        if (!waits(&io->ring)) {
-                watched->seen_ns = 0;
-                if (now >= watch->rest_until_ns)
-                        io_watch(w, io->ring.uring.ring_fd, &watched->polled);
-                else
-                        look_again(watch, watch->rest_until_ns);
-                return false;
+        if (io && io->ring.fallback)
+                io = NULL;
+        if (timer_waits(w, other, now) || (io && ring_waits(io))) {
+                if (io)
+                        ring_set_event(&io->ring, false);
+                return judge(w, other, io, now);
         }
-        turns = turns_of(other);
-        if (!watched->seen_ns) {
-                watched->seen_ns = now;
-                watched->seen_turns = turns;
-        } else if (turns != watched->seen_turns) {
-                watched->seen_ns = 0; /* all is well: look again after a rest */
-                watch->rest_until_ns = now + watch->rest_ns;
-                watch->rest_ns = watch->rest_ns < REST_NS_MOST ? watch->rest_ns * 2 : REST_NS_MOST;
-        } else if (now - watched->seen_ns >= STUCK_NS) {
-                watched->seen_ns = 0;
-                watch->rest_ns = STUCK_NS;
-                return rescue(w, other, io);
-        }
-        look_again(watch, watched->seen_ns ? watched->seen_ns + STUCK_NS : watch->rest_until_ns);
+        watched->seen_ns = 0;
+        if (io && now < watch->rest_until_ns)
+                look_again(watch, watch->rest_until_ns);
+        else if (io && poll_ring(w, io, watched))
+                return judge(w, other, io, now);
         return false;
 }
 
@@ -187,8 +238,8 @@ bool watch_turn(struct worker *w)
         int64_t now;
         bool found = false;
 
-        /* relaxed: whoever parks after the first ring has been made looks after it. */
-        if (w->alone || load_relaxed_u32(&rt->ring_path) == SKUA_RING_UNUSED)
+        /* relaxed: whoever parks after the first ring or timer has been made looks after it. */
+        if (w->alone || !load_relaxed_u32(&rt->watch_wanted))
                 return false;
         if (!w->sentinel) {
                 /* [WA1] acq_rel pairs with watch_leave(): one sentinel at a time. relaxed: the CAS
@@ -202,6 +253,8 @@ bool watch_turn(struct worker *w)
                 return false;
         now = kernel_now_ns();
         w->io->watch->deadline_ns = 0;
+        /* [WA2] acquire pairs with watch_new(): the rings that are counted are looked at. */
+        w->io->watch->rings = load_acquire_u32(&rt->rings);
         for (unsigned i = 0; i < rt->worker_count && !found; i++)
                 if (i != w->index)
                         found = look(w, rt->workers[i], now);
@@ -211,6 +264,43 @@ bool watch_turn(struct worker *w)
 int64_t watch_deadline_ns(const struct worker *w)
 {
         return w->sentinel && w->io && w->io->watch ? w->io->watch->deadline_ns : 0;
+}
+
+void watch_timers(struct runtime *rt)
+{
+        /* relaxed: only a hint, and set for good. */
+        if (!load_relaxed_u32(&rt->watch_wanted))
+                store_relaxed_u32(&rt->watch_wanted, 1);
+}
+
+void watch_new(struct worker *w)
+{
+        struct runtime *rt = w->runtime;
+        uint32_t sentinel;
+
+        watch_timers(rt);
+        /* [WA2] release pairs with the acquire in watch_turn(): the ring. [PK1] pairs with a
+         * parker's second look, watch_missed(). */
+        fetch_add_acq_rel_u32(&rt->rings, 1);
+        fence_seq_cst_after_rmw();
+        /* relaxed: ordered by the fence. */
+        sentinel = load_relaxed_u32(&rt->sentinel);
+        if (!sentinel)
+                park_publish(rt, w->node_index);
+        else if (sentinel != w->index + 1)
+                park_wake_worker(rt, sentinel - 1);
+}
+
+bool watch_missed(const struct worker *w)
+{
+        const struct runtime *rt = w->runtime;
+
+        /* relaxed, all: behind the full fence [PK2]. */
+        if (w->alone || !load_relaxed_u32(&rt->watch_wanted))
+                return false;
+        if (!w->sentinel)
+                return !load_relaxed_u32(&rt->sentinel);
+        return w->io && w->io->watch && w->io->watch->rings != load_relaxed_u32(&rt->rings);
 }
 
 void watch_leave(struct worker *w)

@@ -23,6 +23,13 @@ bool watch_can_kick(struct runtime *rt);
 bool watch_begin(struct worker *w, struct io *io);
 void watch_end(struct io *io);
 
+/* There is a new ring, or the first timer: somebody shall look after the worker. */
+void watch_new(struct worker *w);
+void watch_timers(struct runtime *rt);
+
+/* At a parker's second look: has something come that it is to look after? */
+bool watch_missed(const struct worker *w);
+
 /* From an idle worker that is about to sleep: looks after the others, if nobody else does. True:
  * there are jobs. Else it must not sleep beyond watch_deadline_ns(). */
 bool watch_turn(struct worker *w);

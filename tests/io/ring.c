@@ -7,7 +7,7 @@
 
 #include <sys/stat.h>
 
-enum { CHECKS = 28, MANY = 6000 };
+enum { CHECKS = 29, MANY = 6000 };
 
 static struct skua *start(unsigned workers, unsigned entries)
 {
@@ -188,6 +188,11 @@ static void use_wishes(struct skua_worker *self, void *arg)
         io_uring_prep_nop(op_in(self, &next, op_done, &g));
         tap_is(skua_await_group(self, &g), 0, "the group of a refused operation");
         tap_ok(op.res == -EINVAL && op.calls == 1 && next.calls == 1, "a wish that I/O has not");
+        sqe = op_in(self, &op, op_done, &g);
+        io_uring_prep_nop(sqe);
+        sqe->flags |= IOSQE_IO_DRAIN;
+        skua_await_group(self, &g);
+        tap_is(op.res, -EINVAL, "to wait for all that has been issued before");
 }
 
 /* ------------------------------------------------------------------ in done */

@@ -6,6 +6,10 @@
 #ifndef TESTS_STRESS_DEEDS_H
 #define TESTS_STRESS_DEEDS_H
 
+#include <liburing.h>
+#include <poll.h>
+#include <sys/socket.h>
+
 #include "core/crew.h"
 
 /* How many, and a sum of their names: nothing lost and nothing twice make both alike. */
@@ -36,13 +40,14 @@ enum deed {
         DEED_SLEEP,
         DEED_THEN,
         DEED_POST,
+        DEED_IO,
         DEED_NOTHING,
         DEEDS
 };
 
-static const char *const deed_names[DEEDS] = {"spawned",  "awaited", "sent",       "forked",
-                                              "looped",   "folded",  "isolated",   "slept",
-                                              "followed", "posted",  "did nothing"};
+static const char *const deed_names[DEEDS] = {"spawned",  "awaited", "sent",     "forked",
+                                              "looped",   "folded",  "isolated", "slept",
+                                              "followed", "posted",  "did I/O",  "did nothing"};
 static atomic_ulong deeds[DEEDS];
 static atomic_ulong refusals, cancelled_jobs;
 
@@ -359,6 +364,63 @@ static int post(struct life *life, uint64_t name)
         return result;
 }
 
+/* An operation, in the ledger like a job: entered when it has ended. */
+struct operation {
+        struct skua_io io;
+        struct life *life;
+        uint64_t name;
+        int fds[2];
+        char byte;
+};
+
+static void operation_done(struct skua_worker *self, struct skua_job *job)
+{
+        struct operation *op = skua_container(job, struct operation, io.job);
+
+        (void)self;
+        expect(op->life, op->io.res >= 0 || op->io.res == -ECANCELED, "result of an operation");
+        if (op->io.flags & SKUA_IO_MORE)
+                return;
+        enter_in(&op->life->entered, op->name);
+        close(op->fds[0]);
+        close(op->fds[1]);
+        free(op);
+}
+
+/* One that completes, one that is cancelled while it does, one that only a stop ends. */
+static void do_io(struct skua_worker *self, struct task *task)
+{
+        struct life *life = task->life;
+        uint64_t r = next(&task->random);
+        struct skua_target where = SKUA_TARGET_INIT;
+        struct operation *op = calloc(1, sizeof *op);
+        struct io_uring_sqe *sqe;
+
+        op->life = life;
+        op->name = next(&task->random);
+        where.group = r & 1024 ? &life->top : NULL;
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, op->fds))
+                op->fds[0] = op->fds[1] = -1;
+        sqe = op->fds[0] < 0 ? NULL : skua_io_prepare_to(self, &op->io, operation_done, &where);
+        if (!sqe) { /* too many descriptors, or no ring here */
+                close(op->fds[0]);
+                close(op->fds[1]);
+                free(op);
+                return;
+        }
+        enter_in(&life->accepted, op->name);
+        if (r % 16 == 0)
+                io_uring_prep_poll_multishot(sqe, op->fds[0], POLLIN);
+        else if (r % 4 == 0)
+                io_uring_prep_nop(sqe);
+        else
+                io_uring_prep_recv(sqe, op->fds[0], &op->byte, 1, 0);
+        if (r % 4 && write(op->fds[1], "x", 1) != 1)
+                expect(life, false, "a byte");
+        if (r % 16 > 11)
+                skua_io_cancel(self, &op->io);
+}
+
 static void act(struct skua_worker *self, struct task *task)
 {
         enum deed deed = (enum deed)(next(&task->random) % DEEDS);
@@ -391,6 +453,9 @@ static void act(struct skua_worker *self, struct task *task)
                 break;
         case DEED_THEN:
                 do_then(self, task);
+                break;
+        case DEED_IO:
+                do_io(self, task);
                 break;
         case DEED_POST:
                 expect(task->life, post(task->life, next(&task->random)) == 0, "a job's post");

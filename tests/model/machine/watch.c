@@ -34,6 +34,22 @@ int64_t watch_deadline_ns(const struct worker *w)
         return 0;
 }
 
+void watch_new(struct worker *w)
+{
+        (void)w;
+}
+
+void watch_timers(struct runtime *rt)
+{
+        (void)rt;
+}
+
+bool watch_missed(const struct worker *w)
+{
+        (void)w;
+        return false;
+}
+
 void watch_leave(struct worker *w)
 {
         (void)w;
