@@ -113,7 +113,8 @@ SKUA_API int skua_start(struct skua **rt, const struct skua_options *options);
 SKUA_API int skua_close(struct skua *rt);
 
 /* Stops a runtime and frees it; blocks until its last job has returned and its last thread is
- * gone. SKUA_DRAIN finishes every accepted job. SKUA_CANCEL calls those still queued as cancelled
+ * gone. SKUA_DRAIN finishes every accepted job; timers and delayed jobs not yet due are called as
+ * cancelled, I/O: see there. SKUA_CANCEL calls those still queued as cancelled
  * and makes skua_cancelled() true in those that run. A drain in progress may be raised by another
  * thread with SKUA_CANCEL, which then returns 0 at once.
  * Calls on rt must have begun before this returns; those that have are safe.
@@ -329,7 +330,13 @@ SKUA_API void skua_group_cancel_at(struct skua *rt, struct skua_group *g, int64_
  * its strand, so it must not wait for another job of it. Jobs that are cancelled are called in turn
  * too. queue_limit does not count a strand's jobs, and SKUA_TRY refuses none. The target's worker
  * holds whenever the job's turn comes; its node only if that is at once, else the next job is
- * queued where the one before it has ended. */
+ * queued where the one before it has ended. No call blocks or allocates.
+ *
+ *            | with submit              | with a job of it that runs
+ *   submit   | yes, also completions    | yes, also from it
+ *   init     | no                       | no
+ *   freeing  | after a wait for the group of its last job; not by a job of it
+ */
 struct skua_strand {
         void *word_; /* NULL: idle; else jobs that wait, newest first */
         struct skua_job *ready_;
@@ -382,8 +389,21 @@ SKUA_API int skua_reduce(struct skua_worker *self, size_t begin, size_t end, siz
  * once for each, in order, never two at once.
  *
  * The worker that prepares an operation is its home: its ring issues it. A ring is made at its
- * first use and closed when its thread ends. Without io_uring (see skua_stats.ring_path) the
- * operations listed in skua_io(3) work all the same, others complete with -EOPNOTSUPP. */
+ * first use, which allocates, and closed when its thread ends. Without io_uring (see
+ * skua_stats.ring_path) the operations listed in skua_io(3) work all the same, others complete with
+ * -EOPNOTSUPP. A drain cancels accepts, multishot operations and those that wait for a buffer, and
+ * waits for the others; SKUA_CANCEL cancels all but closes. All calls are for jobs; none waits for
+ * an operation.
+ *
+ * Of one operation, from prepare to the last call of done:
+ *                  | with cancel | with done         | with its deadline
+ *   cancel         | yes         | yes, until its    | yes
+ *                  |             | last one begins   |
+ *   filling in     | no          | cannot be         | yes
+ *   prepare anew   | no          | in its last one,  | cannot be
+ *                  |             | or after it       |
+ *   freeing        | no          | the same          | cannot be
+ */
 struct skua_io {
         struct skua_job job; /* first: what done is called with */
         int32_t res;         /* 0, a count or a file descriptor, or a negative errno */
@@ -407,8 +427,9 @@ enum { SKUA_IO_MORE = 1u << 1 }; /* IORING_CQE_F_MORE */
  * flags, before the next call of Skua by this job and before the job returns or waits. user_data is
  * Skua's; IOSQE_CQE_SKIP_SUCCESS is taken back, as every operation completes. With IOSQE_IO_DRAIN
  * it completes with -EINVAL: it would wait for operations of Skua's own. What has been prepared is
- * submitted together, before the worker turns to other work or sleeps. NULL: no memory for a ring.
- * From jobs only; may enter the kernel, does not wait. */
+ * submitted together, before the worker turns to other work or sleeps. NULL: no memory or file
+ * descriptor for a ring; nothing has begun. From jobs only; may enter the kernel, does not wait,
+ * but for a kernel that takes no submissions. */
 SKUA_API struct io_uring_sqe *skua_io_prepare(struct skua_worker *self, struct skua_io *io,
                                               skua_fn *done);
 
@@ -416,7 +437,7 @@ SKUA_API struct io_uring_sqe *skua_io_prepare(struct skua_worker *self, struct s
  * its completions one at a time with the others of a strand; cancelled at deadline_ns, when res is
  * -ETIMEDOUT, or at once if that has passed. A result that is there already wins, and a transfer
  * cut short says how much it has moved. Other fields must be 0: else the operation completes with
- * -EINVAL. */
+ * -EINVAL. Cancelling the group does not cancel it; in done skua_cancelled() is then true. */
 SKUA_API struct io_uring_sqe *skua_io_prepare_to(struct skua_worker *self, struct skua_io *io,
                                                  skua_fn *done, const struct skua_target *where);
 
@@ -425,22 +446,26 @@ SKUA_API struct io_uring_sqe *skua_io_prepare_to(struct skua_worker *self, struc
  * of the kernel, which takes no submissions at the moment. */
 SKUA_API int skua_io_reserve(struct skua_worker *self, unsigned sqes);
 
-/* Submits what this worker has prepared, now. 0 or an error as above. */
+/* Submits what this worker has prepared, now; enters the kernel. 0, or an error of the kernel as
+ * above: what has been prepared is kept for later. */
 SKUA_API int skua_io_flush(struct skua_worker *self);
 
 /* Asks for an early end; done still comes as many times as it would, the last time with -ECANCELED
  * in res, or with the result, if there was one already. On any worker of the runtime, while the
- * operation is not yet the caller's again. Does not wait. */
+ * operation is not yet the caller's again. Does not wait or allocate. What stands in a chain behind
+ * another operation is not found by the kernel, and goes on. */
 SKUA_API void skua_io_cancel(struct skua_worker *self, struct skua_io *io);
 
 /* Closes a descriptor whatever is under way on it: cancels the operations on it on all workers,
  * waits until they have ended, then closes it. done comes once, after the last completion of those
- * operations has been queued; io->res is the result of close(2). */
+ * operations has been queued; io->res is the result of close(2). Nothing new may be prepared on fd
+ * meanwhile. Operations that wait for a buffer are not found: they are to be cancelled before. */
 SKUA_API void skua_io_close(struct skua_worker *self, struct skua_io *io, int fd, skua_fn *done);
 
 /* Registers files or memory with the calling worker's ring (see io_uring_register(2)): operations
- * that use them must be prepared on this worker, so a job that does has it as its target. 0, or a
- * negative errno; -EOPNOTSUPP without io_uring. count 0: gives them back. */
+ * that use them must be prepared on this worker, so a job that does has it as its target. 0, or the
+ * kernel's error; -ENOMEM: no ring; -EOPNOTSUPP: no io_uring. count 0: gives them back. Enters the
+ * kernel, which may wait until earlier ones are free. */
 struct iovec;
 SKUA_API int skua_io_register_files(struct skua_worker *self, const int *fds, unsigned count);
 SKUA_API int skua_io_register_buffers(struct skua_worker *self, const struct iovec *buffers,
@@ -449,7 +474,13 @@ SKUA_API int skua_io_register_buffers(struct skua_worker *self, const struct iov
 /* Buffers that the kernel chooses from when data has come, so that silent connections need none:
  * `count` (a power of two up to 32,768) of `bytes` each per worker, mapped at a worker's first use.
  * While all are taken, operations that want one wait for a return instead of failing with -ENOBUFS.
- * Any worker may read and return a buffer; bound to one runtime. */
+ * Any worker may read and return a buffer; bound to one runtime.
+ *
+ *            | with use               | with data, return            | with fini
+ *   use      | yes, on other workers  | yes                          | no
+ *   data     | yes                    | yes, of another completion   | no
+ *   return   | yes                    | yes, each number once        | no
+ */
 struct skua_buffers {
         struct skua *rt_;
         void **sets_;
@@ -458,21 +489,25 @@ struct skua_buffers {
         void *reserved_[4];
 };
 
-/* -EINVAL, -ENOMEM, -EAGAIN (65,536 of them exist). Any thread. */
+/* -EINVAL (NULL, count, or bytes that are 0 or above 2^31 - 1), -ENOMEM, -EAGAIN (the process has
+ * had 65,536 of them). Any thread; allocates, does not block. */
 SKUA_API int skua_buffers_init(struct skua *rt, struct skua_buffers *b, unsigned count,
                                size_t bytes);
 
-/* When no operation uses it any more: from a thread outside, before or after stop. */
+/* When no operation uses it any more and no buffer is read: from a thread outside, while the
+ * runtime is open or after stop has returned; not between skua_close() or the begin of a stop and
+ * its end. Blocks until its workers have let it go. */
 SKUA_API void skua_buffers_fini(struct skua_buffers *b);
 
 /* After io_uring_prep_recv(sqe, fd, NULL, 0, flags) or the like: the operation just prepared takes
- * its buffer from b. 0 or -ENOMEM, or an error of the kernel; the operation then completes with
- * it. */
+ * its buffer from b, one per completion (no bundles). Maps memory at a worker's first use. 0 or
+ * -ENOMEM, or an error of the kernel; the operation then completes with it. */
 SKUA_API int skua_buffers_use(struct skua_worker *self, struct skua_buffers *b, struct skua_io *io,
                               struct io_uring_sqe *sqe);
 
-/* In done: the buffer that holds the data, res bytes of it; NULL: this completion has none. It is
- * the caller's until it gives it back with the number below. */
+/* In done, before io is prepared anew: the buffer that holds the data, res bytes of it; NULL: this
+ * completion has none. Whatever res is, it is the caller's until it gives it back, once, with the
+ * number, in any job of the runtime. Neither waits for an operation or allocates. */
 SKUA_API void *skua_buffers_data(struct skua_buffers *b, const struct skua_io *io,
                                  uint32_t *number);
 SKUA_API void skua_buffers_return(struct skua_worker *self, struct skua_buffers *b,
@@ -484,7 +519,13 @@ SKUA_API void skua_buffers_return(struct skua_worker *self, struct skua_buffers 
  * It lives in the caller's memory, and belongs to the worker that started it last until it is
  * called or cancelled. Calls on one timer must not overlap; they may beside its expiry. Those of a
  * worker that expire together are called in order. A sleeping worker wakes late by the timer slack
- * of its thread (prctl(2)), 50 us unless changed. */
+ * of its thread (prctl(2)), 50 us unless changed.
+ *
+ *            | with start, cancel | with its expiry             | with run
+ *   start    | no                 | yes: called once or twice   | yes, also from it
+ *   cancel   | no                 | yes: the result says which  | yes: of a later start
+ *   freeing  | no                 | no                          | in run, if not started anew
+ */
 struct skua_timer {
         struct skua_job job; /* first: what run is called with */
         skua_fn *run_;
@@ -507,7 +548,13 @@ SKUA_API bool skua_timer_cancel(struct skua_worker *self, struct skua_timer *t);
 /* A queue of completions that is not the kernel's: RDMA, DPDK, MPI. Workers that have nothing to do
  * poll it, and busy ones now and then; one at a time, also while a job waits in a join. Asleep, one
  * worker watches it. It lives in the caller's memory until it is removed. A drain does not wait for
- * what it has not delivered; a stop removes it. */
+ * what it has not delivered; a stop removes it.
+ *
+ *            | with add           | with remove        | with poll, arm
+ *   add      | yes, of another    | yes, of another    | yes, of another
+ *   remove   | yes, of another    | yes: one -ENOENT   | yes, waits for them; not from them
+ *   freeing  | no                 | when it has returned, or stop has
+ */
 struct skua_source {
         size_t size; /* sizeof(struct skua_source) */
         /* Takes up to `max` completions, spawning jobs for them; returns how many, or an error,
@@ -539,7 +586,13 @@ SKUA_API int skua_source_add(struct skua *rt, struct skua_source *s);
 SKUA_API int skua_source_remove(struct skua *rt, struct skua_source *s);
 
 /* Answers for a thread that has an event loop of its own: jobs posted from anywhere are run there,
- * with self == NULL, when it calls run. It lives in the caller's memory. */
+ * with self == NULL, when it calls run. It lives in the caller's memory. No call allocates.
+ *
+ *           | with post           | with run            | with fini
+ *   post    | yes                 | yes, also from jobs | no, but those whose jobs have been run
+ *   run     | yes                 | no                  | no
+ *   fd      | yes                 | yes                 | no
+ */
 struct skua_inbox {
         void *head_;
         struct skua_job *ready_;
@@ -581,7 +634,8 @@ struct skua_worker_stats {
         uint32_t replaced;      /* not built yet: 0 */
 };
 
-/* How I/O is done here. Known from the first operation on; rings of one runtime are alike. */
+/* How I/O is done here. Known from the first operation on. Rings of one runtime are alike unless
+ * the system refuses a later one; the figure is that of the last one made. */
 enum skua_ring_path {
         SKUA_RING_UNUSED = 0, /* no operation yet */
         SKUA_RING_URING = 1,  /* io_uring */

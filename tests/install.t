@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# A new user's way: make install into a fresh prefix, the README's first program built by pkg-config
-# with each compiler, as C and C++, shared and static, the man pages found, and an uninstall that
-# leaves nothing. TAP on stdout. BUILD: the build folder.
+# A new user's way: make install into a fresh prefix, the README's first programs and the example of
+# skua_io(3) built by pkg-config with each compiler, as C and C++, shared and static, the man pages
+# found, and an uninstall that leaves nothing. TAP on stdout. BUILD: the build folder.
 count=0
 failed=0
 
@@ -30,6 +30,41 @@ skip_all()
 prints_fib() # program
 {
         [ "$(timeout 60 "$1")" = "fib(30) = 832040" ]
+}
+
+prints_line() # program, which prints the first line of a file
+{
+        printf 'a skua\nand another\n' >"$work/file"
+        [ "$(timeout 60 "$1" "$work/file")" = "a skua" ] && ! timeout 60 "$1" "$work"
+}
+
+from_readme() # name
+{
+        [ "$(grep -c "^<!-- $1 -->$" README.md)" = 1 ] || return
+        awk -v mark="<!-- $1 -->" '$0 == mark { wanted = 1; next }
+                /^```/ && wanted { if (inside) exit; inside = 1; next } inside' \
+                README.md >"$work/$1"
+        cp "$work/$1" "$work/$1c" && [ -s "$work/$1" ]
+}
+
+from_page() # name, page: its first example
+{
+        sed -n '/^\.SH EXAMPLES/,/^\.EE/p' "$2" |
+                sed -e '1,/^\.EX/d' -e '/^\.EE/d' -e 's/\\-/-/g' -e 's/\\e/\\/g' >"$work/$1"
+        cp "$work/$1" "$work/$1c" && [ -s "$work/$1" ]
+}
+
+builds() # compiler, its flags, how to link, their mark; in $suffix: of the sources
+{
+        for name in fib read line; do
+                # shellcheck disable=SC2086 # lists of flags
+                $1 $2 "$work/$name.$suffix" -o "$work/$name-$4" $3 || return
+        done
+}
+
+run_all() # which ones
+{
+        prints_fib "$work/fib-$1" && prints_line "$work/read-$1" && prints_line "$work/line-$1"
 }
 
 nothing_left()
@@ -59,28 +94,25 @@ for cc in gcc g++ clang clang++; do
 done
 # shellcheck disable=SC2086 # a list
 set -- $compilers
-echo "1..$((6 + $# * 3))"
+echo "1..$((8 + $# * 3))"
 
 ok "make install" make -s install PREFIX="$prefix"
 ok "pkg-config knows it" pkg-config --exists 'skua >= 0.1.0'
-ok "the README has the program" [ "$(grep -c '^<!-- fib.c -->$' README.md)" = 1 ]
-awk '/^<!-- fib.c -->$/ { wanted = 1; next } /^```/ && wanted { if (inside) exit; inside = 1; next }
-     inside' README.md >"$work/fib.c"
-cp "$work/fib.c" "$work/fib.cc"
+ok "the README has a program" from_readme fib.c
+ok "and one with I/O" from_readme read.c
+ok "skua_io(3) has one" from_page line.c docs/man/skua_io.3
 
 flags=$(pkg-config --cflags --libs skua)
 all_flags=$(pkg-config --static --cflags --libs skua)
 for cc in $compilers; do
         case $cc in
-        *++) language="-std=c++17" file=$work/fib.cc ;;
-        *) language="-std=c11" file=$work/fib.c ;;
+        *++) language="-std=c++17" suffix=cc ;;
+        *) language="-std=c11" suffix=c ;;
         esac
         strict="$language -O2 -Wall -Wextra -Werror -pedantic"
-        # shellcheck disable=SC2086 # lists of flags
-        ok "$cc, shared" $cc $strict "$file" -o "$work/shared-$cc" $flags
-        # shellcheck disable=SC2086
-        ok "$cc, static" $cc $strict -static "$file" -o "$work/static-$cc" $all_flags
-        ok "$cc, both run" eval "prints_fib '$work/shared-$cc' && prints_fib '$work/static-$cc'"
+        ok "$cc, shared" builds $cc "$strict" "$flags" "shared-$cc"
+        ok "$cc, static" builds $cc "$strict -static" "$all_flags" "static-$cc"
+        ok "$cc, both run" eval "run_all 'shared-$cc' && run_all 'static-$cc'"
 done
 
 ok "man pages and their aliases" aliases_resolve
