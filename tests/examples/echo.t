@@ -3,14 +3,15 @@
 #
 # examples/echo against peers of all kinds: many at once, half-closed, reset, silent, not reading,
 # more than there are descriptors, thousands one after the other; and its end on SIGTERM. TAP on
-# stdout. BUILD: the build folder.
+# stdout. BUILD: the build folder. SOAK_SECONDS: only connections that come and go, for so long.
 use strict;
 use warnings;
 use Errno qw(EAGAIN EINTR);
+use IO::Handle;
 use IO::Select;
 use IO::Socket::INET;
 use POSIX ();
-use Socket qw(SOL_SOCKET SO_LINGER IPPROTO_TCP TCP_NODELAY);
+use Socket qw(:DEFAULT SO_LINGER IPPROTO_TCP TCP_NODELAY);
 use Time::HiRes qw(sleep time);
 
 my $slow = $ENV{SAN} ? 10 : 1;
@@ -97,8 +98,8 @@ sub settled {
 # ------------------------------------------------------------------ peers
 
 sub connection {
-        my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port, Timeout => 5)
-                or die "not ok - connect: $!\n";
+        socket my $s, PF_INET, SOCK_STREAM, 0 or die "not ok - socket: $!\n";
+        connect $s, pack_sockaddr_in($port, INADDR_LOOPBACK) or die "not ok - connect: $!\n";
         setsockopt $s, IPPROTO_TCP, TCP_NODELAY, 1;
         return $s;
 }
@@ -112,7 +113,7 @@ sub reset_connection { # closes it with a RST
 sub random_bytes {
         my $bytes = shift;
         open my $in, '<:raw', '/dev/urandom' or die "urandom: $!";
-        read $in, my $data, $bytes;
+        read($in, my $data, $bytes);
         return $data;
 }
 
@@ -172,13 +173,13 @@ sub many_at_once {
         return !grep { $_ ne $data } values %got;
 }
 
-sub half_closed { # all that was sent before comes back
-        my $data = random_bytes(300_000);
+sub half_closed { # all that was sent before comes back, also what the server has not sent yet
+        my $data = random_bytes(1_000_000);
         my $s = connection();
-        syswrite $s, substr($data, $_ * 30_000, 30_000) for 0 .. 9;
+        my $sent = stuff($s, $data, 64_000_000);
         shutdown $s, 1;
-        sleep 0.1;
-        return receive($s, 400_000) eq $data;
+        my $back = receive($s, $sent + 1);
+        return length $back == $sent && $back eq substr $data x (1 + $sent / 1_000_000), 0, $sent;
 }
 
 sub resets {
@@ -205,13 +206,15 @@ sub not_reading {
         ok($back && echoes($s, 'more'), 'when it reads, all is there, and it goes on');
 }
 
-# Opens and closes; what the first thousand have left behind may stay.
+# Opens and closes so many, a few at a time: some after an exchange, some silent, some by a reset
+# with an echo under way. How many got a wrong answer.
 sub churn {
         my ($connections, $wrong) = (shift, 0);
-        for my $i (1 .. $connections) {
-                my $s = connection();
-                $wrong += !echoes($s, "connection $i") if $i % 3;
-                $i % 5 ? close $s : reset_connection($s);
+        for (my $done = 0; $done < $connections; $done += 20) {
+                my @some = map { connection() } 1 .. 20;
+                syswrite $some[$_], "connection $_" for 0 .. 14;
+                $wrong += receive($some[$_], length "connection $_") ne "connection $_" for 0 .. 9;
+                reset_connection($some[$_]) for 5 .. 17;
         }
         return $wrong;
 }
@@ -261,6 +264,48 @@ sub without_descriptors {
         ok(stop() == 0, "@options: status 0");
 }
 
+# What the kernel has of the rings' operations: each line of their fdinfo is one.
+sub server_operations {
+        my $lines = 0;
+        for my $fd (glob "/proc/$pid/fd/*") {
+                next unless (readlink $fd // '') =~ /io_uring/;
+                open my $in, '<', $fd =~ s/fd/fdinfo/r or next;
+                $lines += grep { /op=|user_data=/ } <$in>;
+        }
+        return $lines;
+}
+
+# Not before the kernel and the server's memory have seen what they keep for the next connection.
+sub soak {
+        my $seconds = shift;
+        my ($done, $wrong) = (20_000, 0);
+
+        start(0);
+        my $fds = server_fds();
+        $wrong += churn($done);
+        settled($fds);
+        my ($kb, $operations) = (server_kb(), server_operations());
+        my ($begin, $now) = (time, 0);
+        for ($now = $begin; $now < $begin + $seconds; $now = time) {
+                $wrong += churn(2000);
+                $done += 2000;
+        }
+        my $rate = ($done - 20_000) / ($now - $begin);
+        ok(!$wrong, sprintf('%d connections, %.0f per second', $done, $rate), "$wrong wrong");
+        ok(settled($fds), 'no descriptor is left', server_fds() . ", before $fds");
+        my $grown = server_kb() - $kb;
+        ok($slow > 1 || $grown < 512, "memory: $kb kB, grown by $grown kB");
+        my $more = server_operations() - $operations;
+        ok($more <= 0, "operations in the kernel: $operations, $more more");
+        ok(stop() == 0, 'status 0');
+}
+
+if (my $seconds = $ENV{SOAK_SECONDS}) {
+        alarm $seconds + 120 * $slow;
+        print "1..5\n";
+        soak($seconds);
+        exit $failed;
+}
 print '1..', @modes * (12 + 5), "\n";
 for my $mode (@modes) {
         in_mode(@$mode);
