@@ -127,8 +127,8 @@ examples := $(foreach e,$(example_dirs),$(B)/examples/$(notdir $(e)))
 
 .SILENT: $(B)/flags $(B)/man/stamp $(B)/stage/stamp
 .PHONY: all run test bench install uninstall check check-headers check-order check-style clean \
-        test-aarch64 test-guests help examples tests instructions model mutants soak soak-echo coverage \
-        FORCE
+        test-aarch64 test-guests help examples tests instructions model mutants soak soak-echo \
+        coverage FORCE
 
 all: $(B)/libskua.a $(B)/libskua.so $(tools)
 

@@ -322,6 +322,34 @@ static void start(struct skua_worker *self, void *arg)
         accept_more(self);
 }
 
+static void make_ring(struct skua_worker *self, struct skua_job *job)
+{
+        (void)job;
+        skua_fail(self, skua_io_reserve(self, 1));
+}
+
+/* All workers get their rings now: later there may be no descriptor left for one. */
+static int make_rings(struct skua *rt, unsigned workers)
+{
+        struct skua_target where = SKUA_TARGET_INIT;
+        struct skua_job *jobs = calloc(workers, sizeof *jobs);
+        struct skua_group group;
+        int result;
+
+        if (!jobs)
+                return -ENOMEM;
+        skua_group_init(&group);
+        where.group = &group;
+        for (unsigned i = 0; i < workers; i++) {
+                where.worker = SKUA_WORKER(i);
+                skua_job_init(&jobs[i], make_ring);
+                skua_submit_to(rt, &jobs[i], &where); /* not closed: it cannot refuse */
+        }
+        result = skua_group_wait(&group, -1);
+        free(jobs);
+        return result;
+}
+
 static int listen_on(unsigned port)
 {
         struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
@@ -362,7 +390,7 @@ int main(int argc, char **argv)
         struct skua *rt;
         sigset_t set;
         int option, result, signal_number;
-        unsigned workers;
+        unsigned workers = 0;
 
         while ((option = getopt(argc, argv, "w:mnB")) != -1)
                 if (option == 'w')
@@ -383,8 +411,10 @@ int main(int argc, char **argv)
         skua_group_init(&connections);
         skua_timer_init(&accept_again, resume);
         result = skua_start(&rt, &options);
-        if (!result && !make_tables(skua_workers(rt)))
-                result = -ENOMEM;
+        if (!result) {
+                workers = skua_workers(rt);
+                result = make_tables(workers) ? make_rings(rt, workers) : -ENOMEM;
+        }
         if (!result)
                 result = skua_buffers_init(rt, &buffers, BUFFERS, BUFFER_BYTES);
         if (!result)
@@ -393,7 +423,6 @@ int main(int argc, char **argv)
                 fprintf(stderr, "echo: %s\n", strerror(-result));
                 return 1;
         }
-        workers = skua_workers(rt);
         sigwait(&set, &signal_number);
         skua_stop(rt, SKUA_CANCEL);
         skua_buffers_fini(&buffers);
