@@ -7,6 +7,7 @@
 ## make test          builds and runs the tests (T=core/deque: only those, V=1: each check)
 ## make bench         runs the benchmarks (T=fork: only that); figures also in build/bench.jsonl
 ## make soak          everything at once, for SECONDS=60 (TAP_SEED replays what was decided)
+## make soak-echo     connections that come and go at examples/echo, for SECONDS=20
 ## make coverage      how much of runtime/ the tests run, line by line; fails below the bounds
 ## make instructions  counts instructions per operation, as a test does (UPDATE=1: new figures)
 ## make scoreboard    asks other runtimes the same (QUICK=1: less); make peers: only builds them
@@ -35,7 +36,7 @@ MAKEFLAGS += --no-builtin-rules
 
 # What a goal needs on this machine is installed before anything else is looked at.
 goals := $(or $(MAKECMDGOALS),all)
-need  := $(filter run test bench coverage,$(goals)) $(if $(filter soak,$(goals)),build) \
+need  := $(filter run test bench coverage,$(goals)) $(if $(filter soak%,$(goals)),build) \
          $(if $(filter check,$(goals)),test check) \
          $(if $(filter instructions,$(goals)),test) \
          $(if $(filter check-%,$(goals)),check) $(if $(filter test-aarch64,$(goals)),aarch64) \
@@ -126,8 +127,8 @@ examples := $(foreach e,$(example_dirs),$(B)/examples/$(notdir $(e)))
 
 .SILENT: $(B)/flags $(B)/man/stamp $(B)/stage/stamp
 .PHONY: all run test bench install uninstall check check-headers check-order check-style clean \
-        test-aarch64 test-guests help examples tests instructions model mutants soak coverage \
-        FORCE
+        test-aarch64 test-guests help examples tests instructions model mutants soak soak-echo \
+        coverage FORCE
 
 all: $(B)/libskua.a $(B)/libskua.so $(tools)
 
@@ -285,10 +286,12 @@ test: tests $(if $(EMULATOR),,all examples $(counter))
 		--exec 'timeout -k 10 $(TIMEOUT) $(EMULATOR)' $(call chosen,$(programs) $(scripts))
 
 # One program, for as long as one likes; `make test` runs it for two seconds.
-SECONDS ?= 60
+SECONDS ?= $(if $(filter soak-echo,$(goals)),20,60)
 soaker  := $(B)/tests/stress/soak
 soak: $(soaker)
 	@SOAK_SECONDS='$(SECONDS)' $(EMULATOR) $(soaker)
+soak-echo: $(filter %/echo,$(examples))
+	@SOAK_SECONDS='$(SECONDS)' BUILD='$(B)' SAN='$(SAN)' tests/examples/echo.t
 
 # The bounds are the core's; what else there is, is only shown. Nothing is left out.
 COVERAGE_LINES    ?= 95

@@ -3,13 +3,15 @@
  * treesum: the SHA-256 of every regular file below some folders, computed in parallel and printed
  * in the order of the walk, byte for byte as sha256sum prints it for the same list of names.
  *
- * Two kinds of job do the work. A hash job reads one file. The walk job takes names from the walk
- * (walk.h), puts them into batches and submits those; when all batches of the window are under way
- * it returns, and the group of the oldest one submits it again as soon as that batch is done
- * (skua_group_then). It prints that batch, fills it anew, and so on. So nobody ever waits, the
+ * Two kinds of actor do the work. A reader opens, reads, hashes and closes one file after the
+ * other; each step is an operation of I/O whose completion is the job that does the next one, so
+ * that a worker has several files under way. The walk job takes names from the walk (walk.h) and
+ * puts them into batches, from which the readers take them; when all batches of the window are
+ * under way it returns, and the group of the oldest one submits it again as soon as that batch is
+ * done (skua_group_then). It prints that batch, fills it anew, and so on. So nobody ever waits, the
  * memory is bounded, and whichever worker is free goes on with the walk.
  */
-/* link: -lcrypto */
+/* link: -lcrypto -luring */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -20,19 +22,22 @@
 
 #include <getopt.h>
 #include <inttypes.h>
+#include <liburing.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 
 enum {
-        BATCH_FILES = 64,     /* jobs for one wake-up decision, one turn of the walk job */
+        BATCH_FILES = 64,     /* one turn of the walk job */
         WINDOW_BATCHES = 256, /* how far the hashing may be ahead of the oldest file unfinished */
+        READERS = 8,          /* files under way per worker */
         BUFFER_BYTES = 128 * 1024,
         SUM_BYTES = 32
 };
 
 struct file {
-        struct skua_job job;
+        struct batch *batch;
         char *name;
         int error; /* why there is no sum, an errno */
         int open_flags;
@@ -40,17 +45,26 @@ struct file {
 };
 
 struct batch {
-        struct skua_group group;
+        struct skua_group group; /* held once for each file that has no sum yet */
         size_t count;
         struct file files[BATCH_FILES];
 };
 
-/* What belongs to one worker. A job stays on the worker that has started it, and a hash job never
- * waits inside, so it has all of this to itself; the progress line only reads the two counters. */
-struct scratch {
+/* Has one operation under way at a time, and so all of this to itself. */
+struct reader {
+        struct skua_io io;
+        struct skua_job begin; /* starts it where somebody has time */
+        struct reader *next;   /* in the list of the idle ones */
+        struct file *file;
+        int fd;
         EVP_MD_CTX *digest;
-        _Atomic uint64_t file_count, byte_count;
         unsigned char buffer[BUFFER_BYTES];
+};
+
+/* What one worker has done: written by it alone, read by the progress line. */
+struct worker_count {
+        _Alignas(128) _Atomic uint64_t files;
+        _Atomic uint64_t bytes;
 };
 
 struct treesum {
@@ -62,8 +76,18 @@ struct treesum {
         bool failed; /* something was not readable: the exit status */
 };
 
+/* Where readers get files: the batches from `next` up to `end`. */
+static struct {
+        pthread_mutex_t lock;
+        struct batch *window;
+        uint64_t next, end;
+        size_t next_file; /* of batch `next` */
+        struct reader *idle;
+} desk = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
 static struct skua_group everything; /* held by the walk job until the last line is printed */
-static struct scratch *scratch;      /* one per worker */
+static struct reader *readers;
+static struct worker_count *counts; /* of each worker */
 static EVP_MD *sha256;
 static volatile sig_atomic_t stop_signal;
 static bool show_progress, show_table;
@@ -77,42 +101,134 @@ static void count_up(_Atomic uint64_t *counter, uint64_t more)
         atomic_store_explicit(counter, now + more, memory_order_relaxed);
 }
 
-static int hash_open_file(struct skua_worker *self, int fd, unsigned char *sum)
+/* The next file; NULL: there is none now, and the reader is among the idle ones. */
+static struct file *take_file(struct reader *r)
 {
-        struct scratch *mine = &scratch[skua_worker_index(self)];
+        struct file *f = NULL;
 
-        if (!EVP_DigestInit_ex(mine->digest, sha256, NULL))
-                return EIO;
-        posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-        for (;;) {
-                if (skua_cancelled(self))
-                        return ECANCELED;
-                ssize_t bytes = read(fd, mine->buffer, sizeof mine->buffer);
-                if (bytes < 0)
-                        return errno;
-                if (bytes == 0)
-                        break;
-                if (!EVP_DigestUpdate(mine->digest, mine->buffer, (size_t)bytes))
-                        return EIO;
-                count_up(&mine->byte_count, (uint64_t)bytes);
+        pthread_mutex_lock(&desk.lock);
+        if (desk.next < desk.end) {
+                struct batch *b = &desk.window[desk.next % WINDOW_BATCHES];
+                f = &b->files[desk.next_file++];
+                if (desk.next_file == b->count) {
+                        desk.next++;
+                        desk.next_file = 0;
+                }
+        } else {
+                r->next = desk.idle;
+                desk.idle = r;
         }
-        count_up(&mine->file_count, 1);
-        return EVP_DigestFinal_ex(mine->digest, sum, NULL) ? 0 : EIO;
+        pthread_mutex_unlock(&desk.lock);
+        return f;
 }
 
-static void hash_file(struct skua_worker *self, struct skua_job *job)
+/* Each step fills in an operation and says what comes after it. */
+static struct io_uring_sqe *step(struct skua_worker *self, struct reader *r, skua_fn *then)
 {
-        struct file *f = skua_container(job, struct file, job);
+        struct io_uring_sqe *sqe = skua_io_prepare(self, &r->io, then);
 
-        if (skua_cancelled(self))
-                return; /* it was accepted, so it is called all the same */
-        if (!f->error) {
-                int fd = open(f->name, O_RDONLY | O_CLOEXEC | f->open_flags);
-                f->error = fd < 0 ? errno : hash_open_file(self, fd, f->sum);
-                if (fd >= 0)
-                        close(fd);
+        if (!sqe)
+                out_of_memory();
+        return sqe;
+}
+
+static struct reader *reader_of(struct skua_job *job)
+{
+        return skua_container(job, struct reader, io.job);
+}
+
+static skua_fn opened, have_read, closed;
+
+static void next_file(struct skua_worker *self, struct reader *r)
+{
+        while ((r->file = take_file(r)) && (r->file->error || skua_group_cancelled(&everything)))
+                skua_group_release(&r->file->batch->group, -r->file->error);
+        if (r->file)
+                io_uring_prep_openat(step(self, r, opened), AT_FDCWD, r->file->name,
+                                     O_RDONLY | O_CLOEXEC | r->file->open_flags, 0);
+}
+
+/* The file has its sum or its error. It is no longer ours then. */
+static void end_file(struct skua_worker *self, struct reader *r)
+{
+        skua_group_release(&r->file->batch->group, -r->file->error); /* 0 is ignored */
+        next_file(self, r);
+}
+
+static void begin(struct skua_worker *self, struct skua_job *job)
+{
+        next_file(self, skua_container(job, struct reader, begin));
+}
+
+static void read_more(struct skua_worker *self, struct reader *r)
+{
+        io_uring_prep_read(step(self, r, have_read), r->fd, r->buffer, sizeof r->buffer,
+                           (uint64_t)-1 /* from where it stands: it may be a pipe */);
+}
+
+static void opened(struct skua_worker *self, struct skua_job *job)
+{
+        struct reader *r = reader_of(job);
+
+        r->fd = r->io.res;
+        if (r->fd < 0) {
+                r->file->error = -r->fd;
+                end_file(self, r);
+                return;
         }
-        skua_fail(self, -f->error); /* to the batch's group; 0 is ignored */
+        if (!EVP_DigestInit_ex(r->digest, sha256, NULL))
+                r->file->error = EIO;
+        read_more(self, r);
+}
+
+static int hash(struct skua_worker *self, struct reader *r, int32_t bytes)
+{
+        struct worker_count *mine = &counts[skua_worker_index(self)];
+
+        if (bytes < 0)
+                return -bytes;
+        if (skua_group_cancelled(&everything))
+                return ECANCELED;
+        if (bytes == 0)
+                return EVP_DigestFinal_ex(r->digest, r->file->sum, NULL) ? 0 : EIO;
+        count_up(&mine->bytes, (uint64_t)bytes);
+        return EVP_DigestUpdate(r->digest, r->buffer, (size_t)bytes) ? 0 : EIO;
+}
+
+static void have_read(struct skua_worker *self, struct skua_job *job)
+{
+        struct reader *r = reader_of(job);
+        int32_t bytes = r->io.res;
+
+        if (!r->file->error)
+                r->file->error = hash(self, r, bytes);
+        if (bytes > 0 && !r->file->error)
+                read_more(self, r);
+        else
+                io_uring_prep_close(step(self, r, closed), r->fd);
+}
+
+static void closed(struct skua_worker *self, struct skua_job *job)
+{
+        count_up(&counts[skua_worker_index(self)].files, 1);
+        end_file(self, reader_of(job));
+}
+
+/* Another batch may be read: starts the idle readers. */
+static void offer_batch(struct skua_worker *self, struct batch *b)
+{
+        struct reader *idle, *next;
+
+        skua_group_hold(&b->group, (unsigned)b->count);
+        pthread_mutex_lock(&desk.lock);
+        desk.end++;
+        idle = desk.idle;
+        desk.idle = NULL;
+        pthread_mutex_unlock(&desk.lock);
+        for (; idle; idle = next) {
+                next = idle->next;
+                skua_spawn(self, &idle->begin);
+        }
 }
 
 /* ---------------------------------------------------------------- printing */
@@ -175,21 +291,10 @@ static bool fill_batch(struct treesum *t, struct batch *b)
                 f->name = strdup(t->walk.path);
                 if (!f->name)
                         out_of_memory();
-                skua_job_init(&f->job, hash_file);
+                f->batch = b;
                 b->count++;
         }
         return b->count > 0;
-}
-
-static void submit_batch(struct skua_worker *self, struct batch *b)
-{
-        struct skua_target where = SKUA_TARGET_INIT;
-
-        where.group = &b->group;
-        ssize_t accepted = skua_submit_array(skua_runtime(self), b->files, b->count,
-                                             sizeof *b->files, &where);
-        if (accepted != (ssize_t)b->count)
-                abort(); /* nobody closes this runtime while the walk is on */
 }
 
 /* The walk job. Runs at first with nothing under way, then each time the oldest batch is done. */
@@ -204,7 +309,7 @@ static void walk_on(struct skua_worker *self, struct skua_job *job)
                 if (!fill_batch(t, b))
                         break;
                 t->filled++;
-                submit_batch(self, b);
+                offer_batch(self, b);
         }
         if (t->printed < t->filled)
                 skua_group_then(skua_runtime(self), &t->window[t->printed % WINDOW_BATCHES].group,
@@ -227,8 +332,8 @@ static void print_progress(struct skua *rt, int64_t started_ns)
         uint64_t files = 0, bytes = 0;
 
         for (unsigned i = 0; i < skua_workers(rt); i++) {
-                files += atomic_load_explicit(&scratch[i].file_count, memory_order_relaxed);
-                bytes += atomic_load_explicit(&scratch[i].byte_count, memory_order_relaxed);
+                files += atomic_load_explicit(&counts[i].files, memory_order_relaxed);
+                bytes += atomic_load_explicit(&counts[i].bytes, memory_order_relaxed);
         }
         fprintf(stderr, "\r%" PRIu64 " files, %.0f MB, %.0f MB/s\033[K", files, (double)bytes / 1e6,
                 (double)bytes * 1e3 / (double)(skua_now_ns() - started_ns));
@@ -239,7 +344,7 @@ static void print_table(struct skua *rt)
         fputs("worker      jobs  stolen:local  :remote     parks    busy ms         MB\n", stderr);
         for (unsigned i = 0; i < skua_workers(rt); i++) {
                 struct skua_worker_stats s = {.size = sizeof s};
-                uint64_t bytes = atomic_load_explicit(&scratch[i].byte_count, memory_order_relaxed);
+                uint64_t bytes = atomic_load_explicit(&counts[i].bytes, memory_order_relaxed);
                 skua_stats_worker(rt, i, &s);
                 fprintf(stderr, "%6u %9" PRIu64 " %13" PRIu64 " %8" PRIu64 " %9" PRIu64, i, s.run,
                         s.stolen_local, s.stolen_remote, s.parks);
@@ -255,10 +360,11 @@ static int failure(const char *what, int error)
 
 static int usage(FILE *out)
 {
-        fputs("usage: treesum [-pqt] [-j workers] folder-or-file...\n"
+        fputs("usage: treesum [-npqt] [-j workers] folder-or-file...\n"
               "SHA-256 of every regular file below the folders, in parallel, printed as by\n"
               "sha256sum for the list of `find -type f | LC_ALL=C sort`.\n"
               "  -j N     N workers; default: the CPUs that the process may use\n"
+              "  -n       without io_uring\n"
               "  -p       pin each worker to one CPU\n"
               "  -q       no progress line (there is one only if of both outputs stderr alone\n"
               "           is a terminal)\n"
@@ -277,12 +383,15 @@ static int read_command_line(struct skua_options *options, int argc, char **argv
         char *end;
         int c;
 
-        while ((c = getopt_long(argc, argv, "j:pqt", words, NULL)) != -1) {
+        while ((c = getopt_long(argc, argv, "j:npqt", words, NULL)) != -1) {
                 switch (c) {
                 case 'j':
                         options->workers = (unsigned)strtoul(optarg, &end, 10);
                         if (*optarg < '1' || *optarg > '9' || *end || strlen(optarg) > 4)
                                 return failure("-j", EINVAL);
+                        break;
+                case 'n':
+                        options->flags |= SKUA_NO_RING;
                         break;
                 case 'p':
                         options->flags |= SKUA_PIN;
@@ -301,22 +410,33 @@ static int read_command_line(struct skua_options *options, int argc, char **argv
         return optind < argc ? -1 : usage(stderr);
 }
 
-static bool scratch_init(unsigned workers)
+static bool readers_init(unsigned workers)
 {
+        size_t count = (size_t)workers * READERS;
+
         /* Fetched once: looking it up for each file would take locks in libcrypto. */
         sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-        scratch = calloc(workers, sizeof *scratch);
-        for (unsigned i = 0; scratch && i < workers; i++)
-                if (!(scratch[i].digest = EVP_MD_CTX_new()))
+        counts = aligned_alloc(_Alignof(struct worker_count), workers * sizeof *counts);
+        readers = calloc(count, sizeof *readers);
+        for (size_t i = 0; readers && i < count; i++) {
+                struct reader *r = &readers[i];
+                if (!(r->digest = EVP_MD_CTX_new()))
                         return false;
-        return scratch && sha256;
+                skua_job_init(&r->begin, begin);
+                r->next = desk.idle;
+                desk.idle = r;
+        }
+        if (counts)
+                memset(counts, 0, workers * sizeof *counts);
+        return counts && readers && sha256;
 }
 
-static void scratch_fini(unsigned workers)
+static void readers_fini(unsigned workers)
 {
-        for (unsigned i = 0; i < workers; i++)
-                EVP_MD_CTX_free(scratch[i].digest);
-        free(scratch);
+        for (size_t i = 0; i < (size_t)workers * READERS; i++)
+                EVP_MD_CTX_free(readers[i].digest);
+        free(readers);
+        free(counts);
         EVP_MD_free(sha256);
 }
 
@@ -356,8 +476,8 @@ int main(int argc, char **argv)
                 return failure("cannot start the workers", -result);
         unsigned workers = skua_workers(rt);
         t.walk.roots = argv + optind;
-        t.window = calloc(WINDOW_BATCHES, sizeof *t.window);
-        if (!scratch_init(workers) || !t.window)
+        desk.window = t.window = calloc(WINDOW_BATCHES, sizeof *t.window);
+        if (!readers_init(workers) || !t.window)
                 return failure("cannot set up SHA-256", ENOMEM);
         skua_group_init(&everything);
         skua_group_hold(&everything, 1);
@@ -367,7 +487,7 @@ int main(int argc, char **argv)
         result = sum_all(rt, &t);
         skua_stop(rt, SKUA_DRAIN);
         walk_end(&t.walk);
-        scratch_fini(workers);
+        readers_fini(workers);
         free(t.window);
         if (fflush(stdout) != 0 && !t.write_error)
                 t.write_error = errno;

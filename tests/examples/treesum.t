@@ -7,7 +7,7 @@
 
 LC_ALL=C
 export LC_ALL
-planned=37
+planned=38
 count=0
 failed=0
 
@@ -173,6 +173,7 @@ ok "on one worker" same_with -qj1 many
 ok "on eight workers" same_with -qj8 many
 ok "on eight, again" same_with -qj8 many
 ok "pinned" same_with -qp many
+ok "without io_uring" same_with -qn many
 
 ok "several roots, in their order" same many/2 files plain many/1
 ok "a root twice, with slashes" same many/3/ many/3/ many//3
@@ -227,16 +228,20 @@ else
         skip 3 "cannot be a user whom permissions stop"
 fi
 
-# One worker hangs in one of the pipes, whichever it takes first, while the file goes away.
-mkfifo first last
+# A worker has eight files under way. All of them hang in pipes, while the next file goes away.
 mkdir fleeting
+pipes=$(seq -f pipe%g 8)
+# shellcheck disable=SC2086
+mkfifo $pipes
 echo 11 >fleeting/file
-timeout 60 ./treesum -qj1 first fleeting last >got 2>errors &
+# shellcheck disable=SC2086
+timeout 60 ./treesum -qj1 $pipes fleeting >got 2>errors &
 running=$!
 sleep 0.5
 rm fleeting/file
-timeout 60 sh -c ': >first' &
-timeout 60 sh -c ': >last' &
+for pipe in $pipes; do
+        timeout 60 sh -c ": >$pipe" &
+done
 wait $running
 ok "a file that vanishes after the walk: status 1" [ $? -eq 1 ]
 ok "and is reported" said 'treesum: fleeting/file: No such file or directory'
