@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/group.h"
 #include "core/runtime.h"
 #include "place/memory.h"
 
@@ -32,7 +33,29 @@ struct buffer_set {
         struct word32 returned; /* written under the set's lock */
 };
 
-static struct word32 next_group;
+/* Numbers that are in use, by any runtime of the process. */
+static struct word64 groups[GROUPS / 64];
+
+/* A free number, or GROUPS. */
+static uint32_t take_group(void)
+{
+        for (uint32_t i = 0; i < GROUPS / 64; i++)
+                /* relaxed: the RMW checks it. Bound: the numbers. */
+                for (uint64_t used; ~(used = load_relaxed_u64(&groups[i]));) {
+                        unsigned bit = (unsigned)__builtin_ctzll(~used);
+
+                        /* [BF3] acquire pairs with give_group(): its last use is over. */
+                        if (!(fetch_or_acq_rel_u64(&groups[i], (uint64_t)1 << bit) >> bit & 1))
+                                return i * 64 + bit;
+                }
+        return GROUPS;
+}
+
+static void give_group(uint32_t group)
+{
+        /* [BF3] release pairs with take_group(). */
+        fetch_and_acq_rel_u64(&groups[group / 64], ~((uint64_t)1 << group % 64));
+}
 
 static void set_lock(struct buffer_set *set)
 {
@@ -139,13 +162,15 @@ SKUA_API int skua_buffers_init(struct skua *rt, struct skua_buffers *b, unsigned
         if (!runtime || !b || !count || count > BUFFERS_MOST || count & (count - 1) || !bytes ||
             bytes > INT32_MAX)
                 return -EINVAL;
-        group = fetch_add_relaxed_u32(&next_group, 1); /* relaxed: a number of its own */
-        if (group >= GROUPS)
-                return -EAGAIN;
         memset(b, 0, sizeof *b);
         b->sets_ = calloc(runtime->worker_count, sizeof *b->sets_);
         if (!b->sets_)
                 return -ENOMEM;
+        group = take_group();
+        if (group == GROUPS) {
+                free(b->sets_);
+                return -EAGAIN;
+        }
         b->rt_ = rt;
         b->count_ = count;
         b->bytes_ = bytes;
@@ -257,6 +282,18 @@ void buffers_stop(struct io *io)
                         io_ask(io, set->waiting);
 }
 
+void buffers_ask(struct io *io, int fd)
+{
+        struct skua_io *op, *next;
+
+        for (struct buffer_set *set = io->sets; set; set = set->next)
+                for (op = set->waiting; op; op = next) {
+                        next = op->next_;
+                        if (((const struct io_uring_sqe *)(void *)op->sqe_)->fd == fd)
+                                io_ask(io, op);
+                }
+}
+
 /* The oldest of those that wait; they are few. */
 static struct skua_io *oldest(struct buffer_set *set)
 {
@@ -363,20 +400,26 @@ static void unregister(struct skua_worker *self, struct skua_job *job)
 static void unregister_all(struct skua_buffers *b, unsigned count)
 {
         struct unregister jobs[count];
+        struct runtime *rt = runtime_of(b->rt_);
         struct skua_group group;
 
+        /* Not by the door: it may be closed, and the rings are there until the stop ends. */
+        if (runtime_accept(rt, generation_of(b->rt_), false))
+                return;
         skua_group_init(&group);
         for (unsigned i = 0; i < count; i++) {
-                struct skua_target where = SKUA_TARGET_INIT;
-
+                if (!b->sets_[i])
+                        continue;
                 jobs[i].buffers = b;
                 skua_job_init(&jobs[i].job, unregister);
-                where.worker = SKUA_WORKER(i);
-                where.group = &group;
-                if (b->sets_[i] && ((struct buffer_set *)b->sets_[i])->io)
-                        skua_submit_to(b->rt_, &jobs[i].job, &where);
+                jobs[i].job.owner_ = &group;
+                group_hold(&group, 1);
+                /* relaxed: for the figures only. */
+                fetch_add_relaxed_u64(&rt->direct, 1);
+                worker_send(rt, i, &jobs[i].job);
         }
-        skua_group_wait(&group, -1);
+        group_wait_any(&group);
+        runtime_unaccept(rt);
 }
 
 SKUA_API void skua_buffers_fini(struct skua_buffers *b)
@@ -388,4 +431,5 @@ SKUA_API void skua_buffers_fini(struct skua_buffers *b)
                 if (b->sets_[i])
                         free_set(b->sets_[i]);
         free(b->sets_);
+        give_group(b->group_);
 }

@@ -22,6 +22,9 @@ void buffers_ended(struct io *io, struct skua_io *op);
 /* Issues those that wait, as far as there are buffers. Owner. */
 void buffers_reissue(struct io *io);
 
+/* Those that wait for data of this descriptor are to be cancelled. Under the lock. */
+void buffers_ask(struct io *io, int fd);
+
 /* The ring is about to go. */
 void buffers_retire(struct io *io);
 

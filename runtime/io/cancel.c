@@ -6,8 +6,10 @@
 #include "io/io.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include "core/runtime.h"
+#include "io/buffers.h"
 
 void io_ask(struct io *io, struct skua_io *op)
 {
@@ -100,25 +102,45 @@ static void close_next(struct skua_worker *self, struct skua_job *job)
         struct worker *w = worker_of(self);
         unsigned index = next_ring(w->runtime, (unsigned)op->sqe_[1]);
         struct io_uring_sqe *sqe;
+        skua_fn *done;
 
         if (index < w->runtime->worker_count) {
                 op->sqe_[1] = index + 1;
                 skua_job_init(job, close_here);
-                if (index == w->index)
+                if (index == w->index) {
                         close_here(self, job);
-                else
-                        worker_send(w->runtime, index, job);
+                        return;
+                }
+                /* relaxed: for the figures only. */
+                fetch_add_relaxed_u64(&w->runtime->direct, 1);
+                worker_send(w->runtime, index, job);
                 return;
         }
-        sqe = skua_io_prepare(self, op, (skua_fn *)(uintptr_t)op->sqe_[2]);
-        io_uring_prep_close(sqe, (int)op->sqe_[0]);
+        done = (skua_fn *)(uintptr_t)op->sqe_[2];
+        sqe = skua_io_prepare(self, op, done);
+        if (sqe) {
+                io_uring_prep_close(sqe, (int)op->sqe_[0]);
+                return;
+        }
+        /* No memory for a ring, hence no operations of this worker. */
+        op->res = close((int)op->sqe_[0]) ? -errno : 0;
+        op->flags = 0;
+        skua_job_init(job, done);
+        skua_spawn(self, job);
 }
 
 static void close_here(struct skua_worker *self, struct skua_job *job)
 {
         struct skua_io *op = skua_container(job, struct skua_io, job);
-        struct io_uring_sqe *sqe = skua_io_prepare(self, op, close_next);
+        struct io *io = worker_of(self)->io;
+        struct io_uring_sqe *sqe;
 
+        io_seal(io);
+        io_lock(io);
+        buffers_ask(io, (int)op->sqe_[0]);
+        io_unlock(io);
+        io_cancel_asked(io);
+        sqe = skua_io_prepare(self, op, close_next);
         io_uring_prep_cancel_fd(sqe, (int)op->sqe_[0], IORING_ASYNC_CANCEL_ALL);
 }
 

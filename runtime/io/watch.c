@@ -281,14 +281,12 @@ bool watch_turn(struct worker *w)
         }
         if (!io_have(w))
                 return false;
-        /* [WA2] acquire pairs with open_io(): so many are seen. */
-        if (w->io->ring.fallback)
-                return false;
         now = kernel_now_ns();
         w->io->watch->deadline_ns = 0;
         /* [WA2] acquire pairs with watch_opened(): the rings that are counted are looked at. */
         w->io->watch->rings = load_acquire_u32(&rt->rings);
-        for (unsigned i = 0; i < rt->worker_count && !found; i++)
+        /* From a ring in plain memory none can be watched. Bound: the workers. */
+        for (unsigned i = 0; i < rt->worker_count && !found && !w->io->ring.fallback; i++)
                 if (i != w->index)
                         found = look(w, rt->workers[i], now);
         return found;
