@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * How long from the submission to a worker that has been parked for 1 ms until the first
- * instruction of the job, and how much processor time does one such wake-up take? The floor is a
- * bare futex between two threads. The processor time is that of the whole process, with the
- * sleeping and submitting main thread in it: what counts is the difference to the bare futex.
+ * instruction of the job, and how much processor time does one such wake-up take? Also when the
+ * workers sleep in their rings, as they do once there has been I/O. The floor is a bare futex
+ * between two threads. The processor time is that of the whole process, with the sleeping and
+ * submitting main thread in it: what counts is the difference to the bare futex.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -66,6 +67,34 @@ static void stamp_job(union engine_job *job)
         stamp();
 }
 ENGINE_BODY(stamp_job);
+
+static void make_ring(struct skua_worker *self, struct skua_job *job)
+{
+        (void)job;
+        skua_fail(self, skua_io_reserve(self, 1));
+}
+
+/* Skua, whose workers have done I/O. */
+static void *start_with_rings(const struct engine *e, unsigned workers)
+{
+        struct skua_target where = SKUA_TARGET_INIT;
+        struct skua *rt = engine_start_skua(workers);
+        struct skua_group group;
+        struct skua_job job;
+
+        (void)e;
+        where.group = &group;
+        for (unsigned i = 0; i < workers; i++) {
+                skua_group_init(&group);
+                skua_job_init(&job, make_ring);
+                where.worker = SKUA_WORKER(i);
+                if (skua_submit_to(rt, &job, &where) != 0 || skua_group_wait(&group, -1) != 0)
+                        bench_wrong("no ring");
+        }
+        return rt;
+}
+
+static struct engine engine_in_ring; /* engine_skua with that start */
 
 struct sleeper {
         const struct engine *e; /* NULL: the bare futex */
@@ -132,6 +161,7 @@ static void ask(unsigned workers)
                 {"mutex pool", BENCH_BASELINE, wake, &engine_mutex, workers, 0},
                 {"pthread per job", BENCH_BASELINE, wake, &engine_threads, workers, 0},
                 {"skua", BENCH_SKUA, wake, &engine_skua, workers, 0},
+                {"skua, in its ring", BENCH_SKUA, wake, &engine_in_ring, workers, 0},
         };
         size_t count = sizeof list / sizeof list[0];
         char question[48];
@@ -152,6 +182,8 @@ static void ask(unsigned workers)
 int main(int argc, char **argv)
 {
         bench_begin(argc, argv, "how fast does a parked worker begin, and at what cost?");
+        engine_in_ring = engine_skua;
+        engine_in_ring.start = start_with_rings;
         ask(1);
         ask(2);
         return bench_end();
