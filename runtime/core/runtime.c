@@ -133,10 +133,11 @@ static void settle(struct runtime *rt, const struct settings *settings)
         store_relaxed_u32(&rt->terminate, 0);
         store_relaxed_u32(&rt->stack_warned, 0);
         store_relaxed_u32(&rt->sentinel, 0);
-        store_relaxed_u32(&rt->ring_count, 0);
         store_relaxed_u64(&rt->stack_count, 0);
         store_relaxed_u32(&rt->ring_path, SKUA_RING_UNUSED);
         store_relaxed_u32(&rt->ring_error, 0);
+        /* relaxed, all: as above. */
+        store_relaxed_u32(&rt->ring_count, 0);
         store_relaxed_u64(&rt->direct, 0);
         store_relaxed_u64(&rt->refused, 0);
         /* relaxed: the generation changes in seal(), before slot_give(). */

@@ -71,7 +71,7 @@ struct runtime {
         _Alignas(ARCH_APART) struct word64 stack_count; /* stacks mapped now */
         struct word32 stack_warned;
         struct word32 ring_count; /* workers that have a ring */
-        struct word32 sentinel; /* index + 1 of who looks after busy workers: io/watch.h */
+        struct word32 sentinel;   /* index + 1 of who looks after busy workers: io/watch.h */
         _Alignas(ARCH_APART) struct sources sources;
         struct slot *slot; /* slot.c */
 };

@@ -197,7 +197,7 @@ bool watch_missing(const struct worker *w)
                 return false;
         if (w->sentinel)
                 return w->io && w->io->watch && w->io->watch->rings != rings;
-        return !load_relaxed_u32(&rt->sentinel);
+        return !load_relaxed_u32(&rt->sentinel); /* relaxed: as above */
 }
 
 void watch_opened(struct worker *w)

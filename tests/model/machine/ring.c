@@ -78,8 +78,8 @@ static void set_flag(struct kernel_ring *r, uint32_t flag, bool on)
                 change(&r->sq_flags, -(uint64_t)flag, false);
 }
 
-/* Has there been a completion that the owner did not know of when it entered? It may have been taken
- * by another meanwhile. */
+/* Has there been a completion that the owner did not know of when it entered? It may have been
+ * taken by another meanwhile. */
 static bool has_come(const struct kernel_ring *r, uint32_t head)
 {
         return (int32_t)(model_kernel_load(&r->cq_tail, false) - head) > 0;
@@ -134,9 +134,8 @@ static void complete_polls(struct kernel_ring *seen);
 
 static void complete(struct kernel_ring *r, struct operation *op, int32_t res, bool more)
 {
-        struct completion c = {.user_data = op->sqe.user_data,
-                               .res = res,
-                               .flags = more ? IORING_CQE_F_MORE : 0};
+        struct completion c = {
+                .user_data = op->sqe.user_data, .res = res, .flags = more ? IORING_CQE_F_MORE : 0};
 
         op->due = !more;
         if (op->sqe.opcode == IORING_OP_READ && op->sqe.fd < EVENTS && res > 0)
