@@ -268,6 +268,7 @@ void io_sleep(struct worker *w, int64_t deadline_ns)
 {
         struct io *io = w->io;
 
+        shared_read(&io->wake_pending, sizeof io->wake_pending);
         if (!io->wake_pending)
                 await_wake(w);
         ring_enter(&io->ring, true, deadline_ns);
