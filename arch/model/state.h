@@ -91,7 +91,7 @@ struct event {
 struct model {
         bool running, failed, tracing;
         bool in_kernel; /* the current thread is not switched */
-        unsigned run; /* executions begun */
+        unsigned run;   /* executions begun */
         struct thread *current;
         unsigned alive, ready, spinning, timed; /* sets of threads */
         unsigned threads;                       /* ever in this execution */

@@ -65,8 +65,9 @@ static void notify(struct runtime *rt, unsigned index)
                 kernel_event_signal(load_relaxed_u32(&rt->gates[index].event));
 }
 
-/* The lowest idle worker of the node: low ones stay warm, high ones asleep. */
-static bool wake_one_of(struct runtime *rt, unsigned node_index)
+/* The lowest idle worker of the node, but for `spared`, the index + 1 of one or 0: low ones stay
+ * warm, high ones asleep. */
+static bool wake_one_of(struct runtime *rt, unsigned node_index, unsigned spared)
 {
         const struct runtime_node *node = &rt->nodes[node_index];
 
@@ -77,7 +78,7 @@ static bool wake_one_of(struct runtime *rt, unsigned node_index)
                 for (; set; set &= set - 1) {
                         unsigned index = i * 64 + (unsigned)__builtin_ctzll(set);
 
-                        if (claim(rt, index)) {
+                        if (index + 1 != spared && claim(rt, index)) {
                                 notify(rt, index);
                                 return true;
                         }
@@ -89,10 +90,14 @@ static bool wake_one_of(struct runtime *rt, unsigned node_index)
 void park_wake_one(struct runtime *rt, unsigned node_index)
 {
         const struct runtime_node *node = &rt->nodes[node_index];
+        /* relaxed: whoever it is; woken for a job, another would have to be woken in its place. */
+        unsigned sentinel = load_relaxed_u32(&rt->sentinel);
 
         for (unsigned i = 0; i < rt->node_count; i++)
-                if (wake_one_of(rt, node->order[i]))
+                if (wake_one_of(rt, node->order[i], sentinel))
                         return;
+        if (sentinel)
+                park_wake_worker(rt, sentinel - 1);
 }
 
 void park_wake_worker(struct runtime *rt, unsigned index)

@@ -302,6 +302,7 @@ static void complete_internal(struct io *io, uint64_t user_data)
         io->internal--;
         switch (user_data & IO_TAG_MASK) {
         case IO_TAG_WAKE:
+                shared_write(&io->wake_pending, sizeof io->wake_pending);
                 io->wake_pending = false;
                 break;
         case IO_TAG_WATCH:

@@ -233,6 +233,7 @@ uint32_t io_sleep_begin(struct worker *w)
 
         io_lock(w->io);
         store_relaxed_u32(&w->io->asleep, 1); /* relaxed: under the lock */
+        watch_asleep(w);
         io_unlock(w->io);
         if (w->io->ring.futex)
                 return GATE_PARKED;
@@ -244,8 +245,10 @@ uint32_t io_sleep_begin(struct worker *w)
 
 void io_sleep_end(struct worker *w)
 {
-        /* [IO6] release pairs with rescue(): what the sleep has read of the ring. */
-        store_release_u32(&w->io->asleep, 0);
+        /* [IO6] release pairs with rescue(): what the sleep has read of the ring. [WA4] an RMW,
+         * which pairs with the sentinel's that has taken its part. */
+        exchange_acq_rel_u32(&w->io->asleep, 0);
+        watch_awake(w);
 }
 
 static void await_wake(struct worker *w)
@@ -273,6 +276,7 @@ void io_sleep(struct worker *w, int64_t deadline_ns)
 {
         struct io *io = w->io;
 
+        shared_read(&io->wake_pending, sizeof io->wake_pending);
         if (!io->wake_pending)
                 await_wake(w);
         ring_enter(&io->ring, true, deadline_ns);

@@ -200,11 +200,14 @@ static bool poll_ring(struct worker *w, struct io *io, struct watched *watched)
 
         if (!polled && read(io->ring.event, &old, sizeof old) < 0)
                 old = 0; /* nothing since the last time */
-        ring_set_event(&io->ring, true);
+        /* [WA4] relaxed, behind the RMW by which we have become the sentinel: the owner sees that
+         * there is one when it wakes up, or we see that it is awake. */
+        if (!load_relaxed_u32(&io->asleep))
+                ring_set_event(&io->ring, true);
         /* [WA3] pairs with the kernel's barrier between a completion and its look at the flag:
          * either it signals the event, or we see the completion. */
         fence_seq_cst();
-        if (ring_waits(io)) {
+        if (!load_relaxed_u32(&io->asleep) && ring_waits(io)) { /* relaxed: as above */
                 ring_set_event(&io->ring, false);
                 return true;
         }
@@ -302,6 +305,21 @@ void watch_want(struct runtime *rt)
         /* relaxed: only a hint, and set for good. */
         if (!load_relaxed_u32(&rt->watch_wanted))
                 store_relaxed_u32(&rt->watch_wanted, 1);
+}
+
+void watch_asleep(struct worker *w)
+{
+        if (!w->alone && !w->io->ring.fallback)
+                ring_set_event(&w->io->ring, false);
+}
+
+void watch_awake(struct worker *w)
+{
+        /* [WA4] relaxed, behind the exchange of `asleep`. */
+        uint32_t sentinel = w->alone ? 0 : load_relaxed_u32(&w->runtime->sentinel);
+
+        if (sentinel && sentinel != w->index + 1 && !w->io->ring.fallback)
+                ring_set_event(&w->io->ring, true);
 }
 
 void watch_leave(struct worker *w)
