@@ -684,8 +684,8 @@ static const struct model_scenario scenarios[] = {
         {.name = "ring: several completions of a busy worker", .run = busy},
         {.name = "ring: several completions of a busy worker's first operation", .run = busy_first},
         {.name = "ring: several completions, taken by two", .run = two_takers},
-        {.name = "ring: asleep with a helper, futex", .run = sleeper_futex},
-        {.name = "ring: asleep with a helper, eventfd", .run = sleeper_event},
+        {.name = "ring: asleep with a helper, futex", .run = sleeper_futex, .share = 4},
+        {.name = "ring: asleep with a helper, eventfd", .run = sleeper_event, .share = 4},
 };
 
 int main(int argc, char **argv)
