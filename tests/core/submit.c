@@ -5,7 +5,7 @@
  */
 #include "core/item.h"
 
-enum { CHECKS = 98 };
+enum { CHECKS = 99 };
 
 /* ------------------------------------------------------------------ what is refused */
 
