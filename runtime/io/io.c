@@ -19,6 +19,7 @@ void io_lock(struct io *io)
 {
         uint32_t free = 0;
 
+        shared_read(&io->worker, sizeof io->worker);
         if (io->worker->alone)
                 return;
         /* [IO1] acquire pairs with io_unlock(). Bound: the holder's few steps. */
@@ -57,6 +58,7 @@ static struct io *open_io(struct worker *w)
                 memory_unmap(io, sizeof *io);
                 return NULL;
         }
+        shared_write(&io->worker, sizeof io->worker);
         w->io = io;
         /* [IO3] release pairs with the acquire in watch.c and skua_io_cancel(): the ring. */
         store_release_ptr(&w->io_seen, io);
