@@ -320,6 +320,10 @@ unsigned io_reap(struct io *io, struct worker *taker)
         uint32_t tail = load_acquire_u32(ring->cq_tail);
         unsigned before = (unsigned)queue_count(&taker->batch);
 
+        /* [UR1] acquire pairs with ring_publish(): what was written before its operation was shown,
+         * which the kernel hands on too, but no tool sees that it does. */
+        if (taker != io->worker)
+                (void)load_acquire_u32(ring->sq_tail);
         shared_write(&io->internal, sizeof io->internal);
         /* Bound: what was there, and room. */
         for (; head != tail && queue_count(&taker->batch) < BATCH_SLOTS; head++) {
