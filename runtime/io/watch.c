@@ -134,7 +134,7 @@ static bool timer_waits(struct worker *w, const struct worker *other, int64_t no
 
         if (!next || now >= next)
                 return next;
-        if (!park_is_idle(w->runtime, other->index))
+        if (next < INT64_MAX - STUCK_NS && !park_is_idle(w->runtime, other->index))
                 look_again(w->io->watch, next + STUCK_NS);
         return false;
 }
