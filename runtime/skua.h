@@ -490,7 +490,7 @@ struct skua_buffers {
 };
 
 /* -EINVAL (NULL, count, or bytes that are 0 or above 2^31 - 1), -ENOMEM, -EAGAIN (the process has
- * had 65,536 of them). Any thread; allocates, does not block. */
+ * 65,472 of them). Any thread; allocates, does not block. */
 SKUA_API int skua_buffers_init(struct skua *rt, struct skua_buffers *b, unsigned count,
                                size_t bytes);
 

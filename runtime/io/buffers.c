@@ -36,10 +36,11 @@ struct buffer_set {
 /* Numbers that are in use, by any runtime of the process. */
 static struct word64 groups[GROUPS / 64];
 
-/* A free number, or GROUPS. */
+/* A free number, or GROUPS. The first 64 stay unused: Linux 6.1 keeps their lists when they are
+ * unregistered, and where the old ring was empty it takes the next one to be empty, too. */
 static uint32_t take_group(void)
 {
-        for (uint32_t i = 0; i < GROUPS / 64; i++)
+        for (uint32_t i = 1; i < GROUPS / 64; i++)
                 /* relaxed: the RMW checks it. Bound: the numbers. */
                 for (uint64_t used; ~(used = load_relaxed_u64(&groups[i]));) {
                         unsigned bit = (unsigned)__builtin_ctzll(~used);
