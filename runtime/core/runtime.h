@@ -128,6 +128,10 @@ void runtime_push_accepted(struct runtime *rt, struct skua_job *job);
 /* Something changed on which the end of a drain may depend. */
 void runtime_maybe_drained(struct runtime *rt);
 
+/* Of what the process has once; held briefly, and never in the child of a fork. */
+void process_lock(void);
+void process_unlock(void);
+
 /* How often fork(2) has led to this process: a number that its parent does not share. */
 unsigned runtime_process(void);
 

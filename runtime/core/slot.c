@@ -20,17 +20,18 @@ struct slot {
 };
 
 static struct slot *slots;
-static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t process_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct word32 process;
 
+/* A child must not find it held by a thread that it does not have. */
 static void before_fork(void)
 {
-        pthread_mutex_lock(&slots_lock);
+        pthread_mutex_lock(&process_mutex);
 }
 
 static void after_fork_parent(void)
 {
-        pthread_mutex_unlock(&slots_lock);
+        pthread_mutex_unlock(&process_mutex);
 }
 
 /* The child shares the events with its parent: what one reads the other misses. */
@@ -54,7 +55,7 @@ static void after_fork_child(void)
                 if (slot->used)
                         runtime_orphan(slot->rt);
         }
-        pthread_mutex_unlock(&slots_lock);
+        after_fork_parent();
 }
 
 unsigned runtime_process(void)
@@ -65,6 +66,19 @@ unsigned runtime_process(void)
 static void watch_forks(void)
 {
         pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+}
+
+void process_lock(void)
+{
+        static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+        pthread_once(&once, watch_forks);
+        pthread_mutex_lock(&process_mutex);
+}
+
+void process_unlock(void)
+{
+        pthread_mutex_unlock(&process_mutex);
 }
 
 /* A bump allocator over the slot's mapping; with base 0 it only measures. */
@@ -191,11 +205,9 @@ static bool fits(const struct slot *slot, const struct slot_shape *shape)
 
 struct runtime *slot_take(const struct slot_shape *shape)
 {
-        static pthread_once_t once = PTHREAD_ONCE_INIT;
         struct slot *slot;
 
-        pthread_once(&once, watch_forks);
-        pthread_mutex_lock(&slots_lock);
+        process_lock();
         for (slot = slots; slot && !fits(slot, shape); slot = slot->next)
                 ;
         if (!slot && (slot = slot_map(shape))) {
@@ -206,13 +218,13 @@ struct runtime *slot_take(const struct slot_shape *shape)
                 slot->used = true;
                 slot->rt->slot = slot;
         }
-        pthread_mutex_unlock(&slots_lock);
+        process_unlock();
         return slot ? slot->rt : NULL;
 }
 
 void slot_give(struct runtime *rt)
 {
-        pthread_mutex_lock(&slots_lock);
+        process_lock();
         rt->slot->used = false;
-        pthread_mutex_unlock(&slots_lock);
+        process_unlock();
 }

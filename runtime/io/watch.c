@@ -62,14 +62,13 @@ static bool install(int number)
 
 bool watch_can_kick(struct runtime *rt)
 {
-        static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
         bool can;
 
         if (!rt->kick_signal)
                 return false;
-        pthread_mutex_lock(&lock);
+        process_lock();
         can = install(rt->kick_signal);
-        pthread_mutex_unlock(&lock);
+        process_unlock();
         if (!can)
                 runtime_log(rt, LOG_WARNING,
                             "signal %d is in use: busy workers are not interrupted for I/O",
@@ -107,8 +106,7 @@ void watch_end(struct io *io)
 
 static void look_again(struct watch *watch, int64_t ns)
 {
-        if (!watch->deadline_ns || ns < watch->deadline_ns)
-                watch->deadline_ns = ns;
+        watch->deadline_ns = earlier_ns(watch->deadline_ns, ns);
 }
 
 /* Jobs that the worker has begun. */
@@ -309,16 +307,15 @@ void watch_want(struct runtime *rt)
 
 void watch_asleep(struct worker *w)
 {
-        if (!w->alone && !w->io->ring.fallback)
-                ring_set_event(&w->io->ring, false);
+        ring_set_event(&w->io->ring, false);
 }
 
 void watch_awake(struct worker *w)
 {
         /* [WA4] relaxed, behind the exchange of `asleep`. */
-        uint32_t sentinel = w->alone ? 0 : load_relaxed_u32(&w->runtime->sentinel);
+        uint32_t sentinel = load_relaxed_u32(&w->runtime->sentinel);
 
-        if (sentinel && sentinel != w->index + 1 && !w->io->ring.fallback)
+        if (sentinel && sentinel != w->index + 1)
                 ring_set_event(&w->io->ring, true);
 }
 

@@ -105,6 +105,30 @@ static int cut_to(struct topology *out, const struct machine *m, const struct cg
         return cut(out, m, usable);
 }
 
+static void before_fork(void)
+{
+        pthread_mutex_lock(&kept.lock);
+}
+
+static void after_fork(void)
+{
+        pthread_mutex_unlock(&kept.lock);
+}
+
+/* A child of fork must not find it held by a thread that it does not have. */
+static void watch_forks(void)
+{
+        pthread_atfork(before_fork, after_fork, after_fork);
+}
+
+static void lock_kept(void)
+{
+        static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+        pthread_once(&once, watch_forks);
+        pthread_mutex_lock(&kept.lock);
+}
+
 static bool is_fresh(const struct timespec *now)
 {
         return kept.full && !kept.machine.assumed &&
@@ -120,7 +144,7 @@ static int read_this_machine(struct topology *out, struct tree *t, struct cpulis
         int error = 0;
 
         clock_gettime(CLOCK_MONOTONIC, &now);
-        pthread_mutex_lock(&kept.lock);
+        lock_kept();
         if (!is_fresh(&now)) {
                 if (kept.full)
                         machine_fini(&kept.machine);

@@ -5,7 +5,6 @@
  * Every other fault goes to the handler that was there before.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
@@ -58,16 +57,15 @@ static void on_fault(int number, siginfo_t *info, void *context)
 
 int guard_install(void)
 {
-        static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
         static bool installed;
         struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
 
-        pthread_mutex_lock(&lock);
+        process_lock();
         if (!installed && !sigaction(SIGSEGV, NULL, &before)) {
                 sigemptyset(&action.sa_mask);
                 installed = !sigaction(SIGSEGV, &action, NULL);
         }
-        pthread_mutex_unlock(&lock);
+        process_unlock();
         return installed ? 0 : -EINVAL;
 }
 
