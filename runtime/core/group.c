@@ -103,11 +103,11 @@ void group_hold(struct skua_group *group, uint64_t count)
                 return;
         do {
                 new = (old & GROUP_DELIVERED ? fresh(old) : old) + count;
-                if (!count_of(old))
+                if (!count_of(old)) {
                         new &= ~GROUP_IN_TIME;
-                if (!count_of(old))
                         /* relaxed: all who make it not empty write the same. */
                         store_relaxed_u32(group_process(group), runtime_process());
+                }
                 if (!count_of(old) && group->parent_ && !held_parent) {
                         group_hold(group->parent_, 1);
                         held_parent = true;

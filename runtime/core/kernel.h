@@ -14,6 +14,12 @@
 
 int64_t kernel_now_ns(void); /* 0: the clock cannot be read */
 
+/* The earlier of two deadlines, of which 0 is none. */
+static inline int64_t earlier_ns(int64_t a, int64_t b)
+{
+        return !a || (b && b < a) ? b : a;
+}
+
 /* Sleeps while *word is `expected`, until `deadline_ns` (0: for ever). Returns 0 after a wake-up,
  * -EAGAIN when the word differed, -EINTR, -ETIMEDOUT. Callers look again whatever it says. */
 int kernel_futex_wait(struct word32 *word, uint32_t expected, int64_t deadline_ns);

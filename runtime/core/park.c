@@ -171,12 +171,6 @@ static void hunger(struct runtime *rt)
         }
 }
 
-/* Of two deadlines, of which 0 is none. */
-static int64_t earlier(int64_t a, int64_t b)
-{
-        return !a || (b && b < a) ? b : a;
-}
-
 /* Something of its own has come that nobody notifies: a completion, or the time of a timer. */
 static bool own_event(const struct worker *w, int64_t deadline_ns)
 {
@@ -188,8 +182,8 @@ static bool own_event(const struct worker *w, int64_t deadline_ns)
 static void sleep_until_notified(struct worker *w)
 {
         struct word32 *state = &w->gate->state;
-        int64_t deadline_ns = earlier(w->sources.next_ns,
-                                      earlier(timers_next_ns(w), watch_deadline_ns(w)));
+        int64_t deadline_ns = earlier_ns(w->sources.next_ns,
+                                         earlier_ns(timers_next_ns(w), watch_deadline_ns(w)));
         bool ring = io_sleeps(w);
         uint32_t running = GATE_RUNNING, parked = ring ? io_sleep_begin(w) : GATE_PARKED;
 

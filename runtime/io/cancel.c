@@ -27,9 +27,7 @@ static bool cancel_next(struct io *io)
         struct io_uring_sqe *sqe;
         struct skua_io *op;
 
-        io_seal(io);
-        while (!ring_room(&io->ring))
-                io_make_room(io, 1); /* bound: see there; there is nobody to tell */
+        io_need_room(io);
         io_lock(io);
         op = io->asked;
         if (op) {

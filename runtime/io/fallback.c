@@ -442,10 +442,9 @@ static void glance(struct fallback *f, bool busy)
 /* Until the deadline or the next alarm. */
 static int64_t sleep_ns(const struct fallback *f, int64_t deadline_ns)
 {
-        int64_t alarm_ns = alarms_next_ns(f), left_ns;
+        int64_t left_ns;
 
-        if (alarm_ns && (!deadline_ns || alarm_ns < deadline_ns))
-                deadline_ns = alarm_ns;
+        deadline_ns = earlier_ns(deadline_ns, alarms_next_ns(f));
         if (!deadline_ns)
                 return -1;
         left_ns = deadline_ns - kernel_now_ns();

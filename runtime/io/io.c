@@ -81,19 +81,23 @@ struct io *io_have(struct worker *w)
         return w->io ? w->io : open_io(w);
 }
 
+/* Asks the ring to end whatever it has, our own operations too. */
+static void cancel_all(struct io *io)
+{
+        struct io_uring_sqe *sqe = io_internal(io, IO_TAG_NOTHING);
+
+        io_uring_prep_cancel(sqe, NULL, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+        io_unlock(io);
+}
+
 void io_close(struct worker *w)
 {
         struct io *io = w->io;
 
         if (!io)
                 return;
-        if (io->internal) {
-                struct io_uring_sqe *sqe = io_internal(io, IO_TAG_NOTHING);
-
-                io_uring_prep_cancel(sqe, NULL, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
-                sqe->user_data = IO_TAG_NOTHING;
-                io_unlock(io);
-        }
+        if (io->internal)
+                cancel_all(io);
         /* What the kernel may still write to must be ended, not only forgotten. Bound: each of them
          * ends when it is cancelled. */
         while (io->internal) {
@@ -148,13 +152,8 @@ static void stop_io(struct io *io)
         buffers_stop(io);
         io_unlock(io);
         io_cancel_asked(io);
-        if (io_cancelling(io->worker->runtime)) {
-                struct io_uring_sqe *sqe = io_internal(io, IO_TAG_NOTHING);
-
-                io_uring_prep_cancel(sqe, NULL, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
-                sqe->user_data = IO_TAG_NOTHING;
-                io_unlock(io);
-        }
+        if (io_cancelling(io->worker->runtime))
+                cancel_all(io);
         io_send(io);
 }
 
@@ -270,7 +269,6 @@ static void await_wake(struct worker *w)
                 io_uring_prep_read(sqe, (int)load_relaxed_u32(&w->gate->event) - 1, &io->wake_value,
                                    sizeof io->wake_value, 0);
         }
-        sqe->user_data = IO_TAG_WAKE;
         io_unlock(io);
 }
 
@@ -296,6 +294,5 @@ void io_watch(struct worker *w, int fd, struct word32 *armed)
         sqe = io_internal(io, user_data);
         store_relaxed_u32(armed, 1); /* relaxed: under the lock */
         io_uring_prep_poll_add(sqe, fd, POLLIN);
-        sqe->user_data = user_data;
         io_unlock(io);
 }

@@ -84,6 +84,9 @@ void io_seal(struct io *io);
 int io_send(struct io *io);
 int io_make_room(struct io *io, unsigned count);
 
+/* At least one entry is free; the one that is being filled in is complete. Owner. */
+void io_need_room(struct io *io);
+
 /* The next entry, for an operation of our own, which io_close() waits for. Comes back with the lock
  * held. Owner. */
 struct io_uring_sqe *io_internal(struct io *io, uint64_t user_data);

@@ -148,23 +148,25 @@ int io_make_room(struct io *io, unsigned count)
         return 0;
 }
 
-static struct io_uring_sqe *sqe_for(struct io *io, uint64_t user_data)
+void io_need_room(struct io *io)
 {
-        struct io_uring_sqe *sqe;
-
         io_seal(io);
         while (!ring_room(&io->ring))
                 io_make_room(io, 1); /* bound: see there; there is nobody to tell */
-        sqe = ring_sqe(&io->ring);
-        sqe->user_data = user_data;
-        return sqe;
+}
+
+static struct io_uring_sqe *next_sqe(struct io *io)
+{
+        io_need_room(io);
+        return ring_sqe(&io->ring);
 }
 
 struct io_uring_sqe *io_internal(struct io *io, uint64_t user_data)
 {
-        struct io_uring_sqe *sqe = sqe_for(io, user_data);
+        struct io_uring_sqe *sqe = next_sqe(io);
 
         memset(sqe, 0, sizeof *sqe);
+        sqe->user_data = user_data; /* which no io_uring_prep_* function touches */
         io_lock(io);
         io->internal++;
         return sqe;
@@ -188,7 +190,7 @@ static struct skua_io *begin(struct io *io, struct skua_io *op, skua_fn *done)
 
 static struct io_uring_sqe *open_sqe(struct io *io, struct skua_io *op)
 {
-        struct io_uring_sqe *sqe = sqe_for(io, 0);
+        struct io_uring_sqe *sqe = next_sqe(io);
 
         io->open = op;
         io->open_sqe = sqe;
@@ -240,10 +242,8 @@ SKUA_API struct io_uring_sqe *skua_io_prepare_to(struct skua_worker *self, struc
                 return NULL;
         begin(mine, io, done);
         result = where ? read_wishes(mine, io, where) : 0;
-        if (result) {
-                io->res = result;
-                io->state_ |= IO_REFUSED;
-        }
+        if (result)
+                io_refuse_open(io, result);
         return open_sqe(mine, io);
 }
 
@@ -273,7 +273,7 @@ void io_refuse_open(struct skua_io *op, int error)
 
 void io_issue(struct io *io, struct skua_io *op)
 {
-        struct io_uring_sqe *sqe = sqe_for(io, 0);
+        struct io_uring_sqe *sqe = next_sqe(io);
 
         memcpy(sqe, op->sqe_, sizeof *sqe);
         io_lock(io);

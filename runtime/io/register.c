@@ -6,27 +6,36 @@
 
 #include "io/io.h"
 
-SKUA_API int skua_io_register_files(struct skua_worker *self, const int *fds, unsigned count)
+/* The calling worker's ring, if it is io_uring's. 0 or an error. */
+static int own_uring(struct skua_worker *self, struct io_uring **uring)
 {
         struct io *io = io_have(worker_of(self));
 
         if (!io)
                 return -ENOMEM;
-        if (io->ring.fallback)
-                return -EOPNOTSUPP;
-        return count ? io_uring_register_files(&io->ring.uring, fds, count)
-                     : io_uring_unregister_files(&io->ring.uring);
+        *uring = &io->ring.uring;
+        return io->ring.fallback ? -EOPNOTSUPP : 0;
+}
+
+SKUA_API int skua_io_register_files(struct skua_worker *self, const int *fds, unsigned count)
+{
+        struct io_uring *uring;
+        int error = own_uring(self, &uring);
+
+        if (error)
+                return error;
+        return count ? io_uring_register_files(uring, fds, count)
+                     : io_uring_unregister_files(uring);
 }
 
 SKUA_API int skua_io_register_buffers(struct skua_worker *self, const struct iovec *buffers,
                                       unsigned count)
 {
-        struct io *io = io_have(worker_of(self));
+        struct io_uring *uring;
+        int error = own_uring(self, &uring);
 
-        if (!io)
-                return -ENOMEM;
-        if (io->ring.fallback)
-                return -EOPNOTSUPP;
-        return count ? io_uring_register_buffers(&io->ring.uring, buffers, count)
-                     : io_uring_unregister_buffers(&io->ring.uring);
+        if (error)
+                return error;
+        return count ? io_uring_register_buffers(uring, buffers, count)
+                     : io_uring_unregister_buffers(uring);
 }

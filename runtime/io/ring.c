@@ -93,6 +93,8 @@ int ring_open(struct io_ring *ring, const struct ring_wish *wish)
 
 void ring_set_event(struct io_ring *ring, bool on)
 {
+        if (ring->event < 0)
+                return;
         /* relaxed: whoever turns it on looks at the ring after it, behind a fence [WA3]. */
         store_relaxed_u32(word_of(ring->uring.cq.kflags), on ? 0 : IORING_CQ_EVENTFD_DISABLED);
 }

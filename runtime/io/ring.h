@@ -57,8 +57,9 @@ int ring_register_buffers(struct io_ring *ring, struct io_uring_buf_reg *registr
 void ring_unregister_buffers(struct io_ring *ring, unsigned group);
 
 /* A descriptor that becomes readable when there are completions, visible or not, while it is on:
- * for others than the owner, who may also turn it on and off. A poll of the ring itself from
- * another ring is not told (Linux 6.18). 0 or a negative errno; owner. */
+ * for others than the owner, who may also turn it on and off, which does nothing to a ring that has
+ * none. A poll of the ring itself from another ring is not told (Linux 6.18). 0 or a negative
+ * errno; owner. */
 int ring_open_event(struct io_ring *ring);
 void ring_set_event(struct io_ring *ring, bool on);
 

@@ -117,12 +117,6 @@ void sources_poll(struct worker *w)
                 poll_one(w, (unsigned)__builtin_ctzll(set));
 }
 
-static void sooner(int64_t *next_ns, int64_t ns)
-{
-        if (ns && (!*next_ns || ns < *next_ns))
-                *next_ns = ns;
-}
-
 /* False: something has come, or somebody else is about to find it. */
 static bool arm_one(struct worker *w, unsigned index, int64_t now)
 {
@@ -138,7 +132,7 @@ static bool arm_one(struct worker *w, unsigned index, int64_t now)
         if (s && is_mine(w, slot)) {
                 result = call(w, s, 0);
                 if (s->max_sleep_ns && s->max_sleep_ns < INT64_MAX - now)
-                        sooner(&w->sources.next_ns, now + s->max_sleep_ns);
+                        w->sources.next_ns = earlier_ns(w->sources.next_ns, now + s->max_sleep_ns);
                 if (result < 0)
                         detach(w->runtime, index);
         }
@@ -157,7 +151,7 @@ static void watch(struct worker *w, const struct word32 *epoll, struct word32 *a
         if (io_have(w))
                 io_watch(w, (int)fd - 1, armed);
         else
-                sooner(&w->sources.next_ns, now + BLIND_NS);
+                w->sources.next_ns = earlier_ns(w->sources.next_ns, now + BLIND_NS);
 }
 
 /* Does this worker watch those that are for anybody, from now on or still? */
