@@ -216,7 +216,8 @@ $(B)/stage/stamp: $(headers) $(B)/libskua.a $(B)/libskua.so skua.pc.in
 # The runtime on a modelled processor and kernel, with queues so small that they wrap.
 model_programs := $(if $(SAN)$(CROSS_COMPILE),,$(patsubst %.c,$(B)/%,$(wildcard tests/model/*.c)))
 model_sources  := $(filter-out runtime/core/kernel.c runtime/core/slot.c,$(wildcard \
-                  runtime/core/*.c)) runtime/wait/stack.c runtime/wait/suspend.c \
+                  runtime/core/*.c)) \
+                  $(filter-out runtime/wait/guard.c,$(wildcard runtime/wait/*.c)) \
                   $(patsubst %,runtime/io/%.c,io prepare complete cancel buffers source timer \
                   wheel) \
                   runtime/observe/stats.c $(wildcard runtime/parallel/*.c arch/model/*.c \

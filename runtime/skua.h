@@ -274,7 +274,8 @@ struct skua_group {
         uint32_t process_; /* counts forks of the process */
         uint32_t reserved_;
         int64_t deadline_ns_;
-        uint32_t reserved2_[6];
+        void *awaits_; /* of its jobs */
+        uint64_t reserved2_[2];
 };
 
 SKUA_API void skua_group_init(struct skua_group *g);
@@ -308,6 +309,10 @@ SKUA_API int skua_group_wait(struct skua_group *g, int64_t timeout_ns);
 /* The same from a job, which gives up its stack while it waits. May suspend. -EDEADLK inside
  * skua_isolated() if g is not empty. Never ended early by cancellation. */
 SKUA_API int skua_await_group(struct skua_worker *self, struct skua_group *g);
+
+/* The same, no longer than until a time of skua_now_ns() (0: none): -ETIMEDOUT, it goes on. */
+SKUA_API int skua_await_group_until(struct skua_worker *self, struct skua_group *g,
+                                    int64_t deadline_ns);
 
 /* Asks the group's jobs and those of all groups under it to give up: skua_cancelled() becomes true
  * in them, those not yet started are called all the same, and submissions are still accepted.
@@ -542,6 +547,33 @@ SKUA_API void skua_timer_start(struct skua_worker *self, struct skua_timer *t, i
 /* On any worker. True: it will not be called for this start. False: it was not armed, or its job is
  * queued, runs or has run. */
 SKUA_API bool skua_timer_cancel(struct skua_worker *self, struct skua_timer *t);
+
+/* ---------------------------------------------------------------- waiting */
+
+/* A job that waits gives up its stack's worker, not its stack: the worker goes on with other work,
+ * and later, when what it waits for has happened, resumes the job where it was. It never leaves its
+ * worker, so neither self nor thread-local data change under it; jobs are resumed in the order in
+ * which they were woken. errno is kept. A thread's locks do not go along: holding a pthread mutex
+ * over an await, a join or a loop is an error, as another job of the thread may want it.
+ *
+ * All functions with await in their name are for jobs and may suspend. What they share: -ECANCELED
+ * if the job is cancelled (its group, its deadline, SKUA_CANCEL), at once, or when that happens
+ * while it waits; not while the mask is on, but for SKUA_CANCEL. -ETIMEDOUT when a deadline, an
+ * absolute time of skua_now_ns(), has passed; 0 is none. What is there already wins over both.
+ * -EDEADLK inside skua_isolated(), if it would have to wait. -EOWNERDEAD in a child of fork(2).
+ * skua_await_group() and closing a file are not ended by cancellation. None allocates but for
+ * stacks, without memory for which a worker waits until one of its jobs can go on. */
+
+/* Lets the worker's other jobs that can be resumed go first. 0 or an error as above. */
+SKUA_API int skua_await_yield(struct skua_worker *self);
+
+/* Waits for so long, or until a time. 0 when it has come. */
+SKUA_API int skua_await_sleep(struct skua_worker *self, int64_t ns);
+SKUA_API int skua_await_sleep_until(struct skua_worker *self, int64_t deadline_ns);
+
+/* Whether awaits of this job, its forks' too, go on though it is cancelled: for what must be tidied
+ * up. SKUA_CANCEL ends them all the same. Returns how it was. Off in a new job. */
+SKUA_API bool skua_cancel_mask(struct skua_worker *self, bool masked);
 
 /* ---------------------------------------------------------------- other event sources */
 

@@ -13,17 +13,13 @@
 
 #include "core/runtime.h"
 #include "core/worker.h"
+#include "wait/await.h"
 #include "wait/suspend.h"
 
 /* How long an outside waiter looks before it sleeps. */
 #define GROUP_SPIN_NS 2000
 
 static_assert(sizeof(struct skua_group) == 80, "part of the binary interface");
-
-static struct word64 *group_word(const struct skua_group *group)
-{
-        return (struct word64 *)(void *)(uintptr_t)&group->word_;
-}
 
 static uint64_t count_of(uint64_t word)
 {
@@ -44,29 +40,9 @@ static uint64_t with_error(uint64_t word, int error)
         return word | (uint64_t)(uint16_t)error << GROUP_ERROR_SHIFT;
 }
 
-static struct word64 *group_deadline(const struct skua_group *group)
-{
-        return (struct word64 *)(void *)(uintptr_t)&group->deadline_ns_;
-}
-
-/* Has its time passed before it has become empty? */
-static bool late(const struct skua_group *group, uint64_t word)
-{
-        /* relaxed: the word, read with [GR3], came after it; if there are several deadlines, one of
-         * them. */
-        return (word & (GROUP_TIMED | GROUP_IN_TIME)) == GROUP_TIMED &&
-               kernel_now_ns() >= (int64_t)load_relaxed_u64(group_deadline(group));
-}
-
 static int result_of(const struct skua_group *group, uint64_t word)
 {
-        return word & GROUP_CANCELLED || late(group, word) ? -ECANCELED : error_of(word);
-}
-
-/* What a word is once its result has been given away. */
-static uint64_t fresh(uint64_t word)
-{
-        return word & (GROUP_COUNT_MASK | GROUP_LOCKED | GROUP_WAITED | GROUP_AFTER);
+        return word & GROUP_CANCELLED || group_late(group, word) ? -ECANCELED : error_of(word);
 }
 
 SKUA_API void skua_group_init(struct skua_group *g)
@@ -102,7 +78,7 @@ void group_hold(struct skua_group *group, uint64_t count)
         if (!count)
                 return;
         do {
-                new = (old & GROUP_DELIVERED ? fresh(old) : old) + count;
+                new = (old & GROUP_DELIVERED ? group_fresh(old) : old) + count;
                 if (!count_of(old)) {
                         new &= ~GROUP_IN_TIME;
                         /* relaxed: all who make it not empty write the same. */
@@ -137,8 +113,8 @@ static void finish(struct skua_group *group, int result)
         list_changed(group);
         group->waiters_ = NULL;
         group->after_ = NULL;
-        /* [GR2] release pairs with lock(): the lists. The last touch of the group. */
-        fetch_and_acq_rel_u64(group_word(group), ~GROUP_LOCKED);
+        /* [GR2] release pairs with group_lock(): the lists. The last touch of the group. */
+        fetch_and_acq_rel_u64(group_word(group), ~(GROUP_LOCKED | GROUP_ASK));
         for (; waiter; waiter = next) {
                 shared_read(&waiter->next, sizeof waiter->next);
                 next = waiter->next;
@@ -174,12 +150,12 @@ void group_release(struct skua_group *group, uint64_t count, int error)
                 if (last && parent && skua_group_cancelled(parent))
                         new |= GROUP_CANCELLED;
                 if (last && new &GROUP_TIMED)
-                        new |= late(group, new) ? GROUP_CANCELLED : GROUP_IN_TIME;
+                        new |= group_late(group, new) ? GROUP_CANCELLED : GROUP_IN_TIME;
                 result = result_of(group, new);
                 if (last && new &GROUP_AFTER)
                         new |= GROUP_DELIVERED;
                 else if (last && new &GROUP_WAITED)
-                        new = fresh(new);
+                        new = group_fresh(new);
                 if (last && new &(GROUP_AFTER | GROUP_WAITED))
                         new = (new | GROUP_LOCKED) & ~(GROUP_AFTER | GROUP_WAITED);
                 /* [GR1] release pairs with the acquire of whoever finds the group empty: the job's
@@ -191,38 +167,6 @@ void group_release(struct skua_group *group, uint64_t count, int error)
                 finish(group, result);
         if (parent)
                 group_release(parent, 1, 0);
-}
-
-/* Takes the lock of the lists; what the word was. */
-static uint64_t lock(struct skua_group *group)
-{
-        struct word64 *word = group_word(group);
-        /* relaxed: the CAS checks it. */
-        uint64_t old = load_relaxed_u64(word);
-
-        for (;;) {
-                if (old & GROUP_LOCKED) {
-                        /* Bound: the holder's few steps. */
-                        kernel_yield();
-                        old = load_relaxed_u64(word); /* relaxed: as above */
-                        continue;
-                }
-                /* [GR2] acquire pairs with unlock() and finish(). */
-                if (cas_acq_rel_u64(word, &old, old | GROUP_LOCKED))
-                        return old;
-        }
-}
-
-static void unlock(struct skua_group *group, uint64_t set)
-{
-        struct word64 *word = group_word(group);
-        /* relaxed: the CAS checks it. */
-        uint64_t old = load_relaxed_u64(word);
-
-        /* [GR2] release pairs with lock(): the lists. The new flags come in the same step, so that
-         * whoever makes the group empty after it finds them. Bound: lock-free. */
-        while (!cas_acq_rel_u64(word, &old, (old | set) & ~GROUP_LOCKED))
-                ;
 }
 
 /* The result of an empty group, which is fresh afterwards. False: not empty. */
@@ -237,7 +181,7 @@ static bool take_result(struct skua_group *group, int *result)
                         return false;
                 *result = old & GROUP_DELIVERED ? 0 : result_of(group, old);
                 /* [GR1] acquire as above, when the word had changed. */
-        } while (fresh(old) != old && !cas_acq_rel_u64(word, &old, fresh(old)));
+        } while (group_fresh(old) != old && !cas_acq_rel_u64(word, &old, group_fresh(old)));
         return true;
 }
 
@@ -247,15 +191,15 @@ static bool enlist(struct skua_group *group, struct waiter *waiter)
         for (;;) {
                 if (take_result(group, &waiter->result))
                         return false;
-                if (count_of(lock(group)) == 0) {
-                        unlock(group, 0);
+                if (count_of(group_lock(group)) == 0) {
+                        group_unlock(group, 0);
                         continue;
                 }
                 waiter->next = group->waiters_;
                 shared_write(&waiter->next, sizeof waiter->next);
                 list_changed(group);
                 group->waiters_ = waiter;
-                unlock(group, GROUP_WAITED);
+                group_unlock(group, GROUP_WAITED);
                 return true;
         }
 }
@@ -266,7 +210,7 @@ static bool delist(struct skua_group *group, struct waiter *waiter)
         struct waiter **link;
         bool listed;
 
-        lock(group);
+        group_lock(group);
         list_changed(group);
         for (link = (struct waiter **)(void *)&group->waiters_; *link && *link != waiter;
              link = &(*link)->next)
@@ -277,7 +221,7 @@ static bool delist(struct skua_group *group, struct waiter *waiter)
         if (listed && !group->waiters_)
                 /* [GR2] under the lock: nobody is listed any more. */
                 fetch_and_acq_rel_u64(group_word(group), ~GROUP_WAITED);
-        unlock(group, 0);
+        group_unlock(group, 0);
         return listed;
 }
 
@@ -331,14 +275,29 @@ SKUA_API int skua_group_wait(struct skua_group *g, int64_t timeout_ns)
                           timeout_ns < 0 || timeout_ns > INT64_MAX - now ? 0 : now + timeout_ns);
 }
 
-SKUA_API int skua_await_group(struct skua_worker *self, struct skua_group *g)
+struct group_wait {
+        struct await await;
+        struct skua_group *group;
+};
+
+static bool withdraw(struct worker *w, struct await *a)
+{
+        struct group_wait *wait = skua_container(a, struct group_wait, await);
+
+        (void)w;
+        return delist(wait->group, &a->waiter);
+}
+
+SKUA_API int skua_await_group_until(struct skua_worker *self, struct skua_group *g,
+                                    int64_t deadline_ns)
 {
         struct worker *w = worker_of(self);
-        struct waiter waiter = {.stack = w->stack};
+        struct group_wait wait = {.group = g};
+        int result;
 
         worker_flush(w);
-        if (take_result(g, &waiter.result))
-                return waiter.result;
+        if (take_result(g, &result))
+                return result;
         /* relaxed: set in the child of a fork by its only thread. */
         if (load_relaxed_u32(&w->runtime->orphan))
                 return -EOWNERDEAD;
@@ -346,10 +305,18 @@ SKUA_API int skua_await_group(struct skua_worker *self, struct skua_group *g)
                 return -EOWNERDEAD;
         if (w->isolated)
                 return -EDEADLK;
-        waiter_begin(&waiter);
-        if (enlist(g, &waiter))
-                suspend(w);
-        return waiter_end(&waiter);
+        if (deadline_ns && kernel_now_ns() >= deadline_ns)
+                return -ETIMEDOUT;
+        await_begin(w, &wait.await, withdraw);
+        wait.await.firm = true;
+        if (!enlist(g, &wait.await.waiter))
+                return waiter_end(&wait.await.waiter);
+        return await_suspend(w, &wait.await, deadline_ns);
+}
+
+SKUA_API int skua_await_group(struct skua_worker *self, struct skua_group *g)
+{
+        return skua_await_group_until(self, g, 0);
 }
 
 SKUA_API void skua_group_hold(struct skua_group *g, unsigned count)
@@ -370,8 +337,8 @@ static void unlock_empty(struct skua_group *group)
         uint64_t old = load_relaxed_u64(word), new;
 
         do {
-                new = (count_of(old) ? old : old | GROUP_DELIVERED) & ~GROUP_LOCKED;
-                /* [GR2] as in unlock(). */
+                new = (count_of(old) ? old : old | GROUP_DELIVERED) & ~(GROUP_LOCKED | GROUP_ASK);
+                /* [GR2] as in group_unlock(). */
         } while (!cas_acq_rel_u64(word, &old, new));
 }
 
@@ -382,14 +349,14 @@ SKUA_API void skua_group_then(struct skua *rt, struct skua_group *g, struct skua
         if (runtime_accept(runtime, generation_of(rt), false))
                 return;
         for (;;) {
-                uint64_t old = lock(g);
+                uint64_t old = group_lock(g);
 
                 if (old & GROUP_AFTER) {
 #ifdef SKUA_DEBUG
                         fputs("skua: skua_group_then: the group has one already\n", stderr);
                         abort();
 #endif
-                        unlock(g, 0);
+                        group_unlock(g, 0);
                         kernel_yield(); /* until the first one has gone */
                         continue;
                 }
@@ -397,57 +364,13 @@ SKUA_API void skua_group_then(struct skua *rt, struct skua_group *g, struct skua
                         list_changed(g);
                         g->after_ = after;
                         g->after_rt_ = rt;
-                        unlock(g, GROUP_AFTER);
+                        group_unlock(g, GROUP_AFTER);
                         return;
                 }
                 unlock_empty(g);
                 runtime_push_accepted(runtime, after);
                 return;
         }
-}
-
-SKUA_API void skua_group_cancel(struct skua_group *g)
-{
-        struct word64 *word = group_word(g);
-        /* relaxed: the CAS checks it. */
-        uint64_t old = load_relaxed_u64(word), new;
-
-        do {
-                new = (old & GROUP_DELIVERED ? fresh(old) : old) | GROUP_CANCELLED;
-                /* [GR3] release pairs with the acquire in skua_group_cancelled(): what the
-                 * canceller wrote before it. */
-        } while (!cas_acq_rel_u64(word, &old, new));
-}
-
-SKUA_API bool skua_group_cancelled(const struct skua_group *g)
-{
-        /* Bound: the depth of the groups. */
-        for (; g; g = g->parent_) {
-                /* [GR3] pairs with skua_group_cancel() and skua_group_cancel_at(). */
-                uint64_t word = load_acquire_u64(group_word(g));
-
-                if (word & GROUP_CANCELLED || late(g, word))
-                        return true;
-        }
-        return false;
-}
-
-SKUA_API void skua_group_cancel_at(struct skua *rt, struct skua_group *g, int64_t deadline_ns)
-{
-        struct word64 *word = group_word(g);
-        /* [GR3] acquire: as in skua_group_cancelled(). */
-        uint64_t old = load_acquire_u64(word), new;
-        uint64_t passed = late(g, old) ? GROUP_CANCELLED : 0;
-
-        (void)rt;
-        if (deadline_ns)
-                store_relaxed_u64(group_deadline(g), (uint64_t)deadline_ns);
-        do {
-                new = old &GROUP_DELIVERED ? fresh(old) : old | (old & GROUP_TIMED ? passed : 0);
-                new = deadline_ns ? new | GROUP_TIMED : new & ~GROUP_TIMED;
-                /* [GR3] release pairs with the acquire of whoever looks at the clock: the deadline.
-                 * A failure means that another call went ahead: lock-free. */
-        } while (!cas_acq_rel_u64(word, &old, new));
 }
 
 SKUA_API int skua_group_error(const struct skua_group *g)

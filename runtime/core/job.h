@@ -23,7 +23,8 @@ struct stack;
 struct scope {
         struct skua_group *group; /* or NULL */
         struct word32 error;      /* first error, as a positive pattern of the int; 0: none */
-        int64_t deadline_ns;      /* cancelled from then on; 0: none */
+        struct word32 masked; /* awaits do not mind cancellation; the job's own, with its forks */
+        int64_t deadline_ns;  /* cancelled from then on; 0: none */
 };
 
 struct waiter {

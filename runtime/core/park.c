@@ -106,6 +106,15 @@ void park_wake_worker(struct runtime *rt, unsigned index)
                 notify(rt, index);
 }
 
+void gate_request(struct runtime *rt, unsigned index, uint32_t request)
+{
+        /* [GT3] release pairs with the exchange in requests_take(): what is wanted. */
+        fetch_or_acq_rel_u32(&rt->gates[index].requests, request);
+        /* [PK1] pairs with the parker's second look at its gate. */
+        fence_seq_cst_after_rmw();
+        park_wake_worker(rt, index);
+}
+
 /* Is there anything that this worker could do? */
 static bool anything_visible(struct worker *w)
 {

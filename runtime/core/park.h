@@ -32,9 +32,11 @@ enum { GATE_RUNNING = 0, GATE_PARKED = 1, GATE_NOTIFIED = 2, GATE_PARKED_EVENT =
 
 /* What others want of a worker. */
 enum {
-        GATE_REQUEST_STOP = 1u << 0,   /* the runtime's phase has changed */
-        GATE_REQUEST_CANCEL = 1u << 1, /* operations of its ring are to be cancelled */
-        GATE_REQUEST_BUFFERS = 1u << 2 /* a set of its ring has buffers again */
+        GATE_REQUEST_STOP = 1u << 0,    /* the runtime's phase has changed */
+        GATE_REQUEST_CANCEL = 1u << 1,  /* operations of its ring are to be cancelled */
+        GATE_REQUEST_BUFFERS = 1u << 2, /* a set of its ring has buffers again */
+        GATE_REQUEST_ASKED = 1u << 3,   /* awaits at its gate are to look again */
+        GATE_REQUEST_AWAITS = 1u << 4   /* all of its awaits are */
 };
 
 /* What other threads may touch of a worker, also when its runtime has just been stopped: it lies
@@ -43,6 +45,7 @@ struct gate {
         _Alignas(ARCH_APART) struct word32 state;
         struct wordptr stacks; /* suspended here and to be resumed; pushed by anyone, taken whole */
         struct wordptr jobs;   /* for this worker alone; likewise */
+        struct wordptr awaits; /* suspended here, asked to look again; pushed by anyone */
         struct word32 requests; /* GATE_REQUEST_* */
         struct word32 event;    /* kernel_event_open(), made when it is first needed; stays */
 };
@@ -69,6 +72,9 @@ bool park_hungry(const struct runtime *rt); /* is anybody idle or searching? rel
 
 /* Wakes one worker, the nearest to the node, if one is idle. See park_publish() in runtime.h. */
 void park_wake_one(struct runtime *rt, unsigned node_index);
+
+/* Leaves a request at a worker's gate and wakes it; any thread. Async-signal-safe. */
+void gate_request(struct runtime *rt, unsigned index, uint32_t request);
 
 /* Something that only this worker may run has been published, before a full fence: wakes it if it
  * is idle, whoever searches. */

@@ -432,9 +432,13 @@ static bool drain(struct runtime *rt, int64_t deadline_ns)
         }
 }
 
-/* Tells the workers that have I/O or timers of their own that the phase has changed. */
+/* Tells the workers that have I/O or timers of their own that the phase has changed; all of them,
+ * if what waits there is to be cancelled. A worker that has not seen the phase when it begins an
+ * await sees the request after it. */
 static void request_all(struct runtime *rt)
 {
+        bool all = runtime_cancelling(rt);
+
         /* [ST6] pairs with the fences of those who begin what a stop must end: either they see the
          * phase, or we see them. */
         fence_seq_cst();
@@ -442,8 +446,8 @@ static void request_all(struct runtime *rt)
                 const struct worker *w = rt->workers[i];
 
                 /* relaxed, both: ordered by the fence. */
-                if (load_relaxed_ptr(&w->io_seen) || load_relaxed_u64(&w->timers.count))
-                        io_request(rt, i, GATE_REQUEST_STOP);
+                if (all || load_relaxed_ptr(&w->io_seen) || load_relaxed_u64(&w->timers.count))
+                        gate_request(rt, i, GATE_REQUEST_STOP);
         }
 }
 

@@ -94,6 +94,20 @@ static inline struct skua *handle_of(struct runtime *rt, uint64_t generation)
                                (generation & 0xfff));
 }
 
+/* Is everything being cancelled? */
+static inline bool runtime_cancelling(const struct runtime *rt)
+{
+        /* [ST5] acquire pairs with begin_stop(): what the stopping thread has written before. */
+        return (load_acquire_u64(&rt->phase) & RUNTIME_PHASE_MASK) == RUNTIME_CANCELLING;
+}
+
+/* Is it stopping at all? */
+static inline bool runtime_stopping(const struct runtime *rt)
+{
+        /* relaxed: behind a fence, or the request that was left after the change. */
+        return (load_relaxed_u64(&rt->phase) & RUNTIME_PHASE_MASK) > RUNTIME_RUNNING;
+}
+
 /* The node whose injector the calling thread should use. */
 static inline unsigned runtime_node_here(const struct runtime *rt)
 {
@@ -131,6 +145,9 @@ void runtime_maybe_drained(struct runtime *rt);
 /* Of what the process has once; held briefly, and never in the child of a fork. */
 void process_lock(void);
 void process_unlock(void);
+
+/* Has all awaits of all runtimes look whether they are cancelled. Async-signal-safe. */
+void runtimes_ask(void);
 
 /* How often fork(2) has led to this process: a number that its parent does not share. */
 unsigned runtime_process(void);

@@ -19,7 +19,7 @@ struct slot {
         bool used;
 };
 
-static struct slot *slots;
+static struct wordptr slots; /* grows under the lock */
 static pthread_mutex_t process_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct word32 process;
 
@@ -49,13 +49,23 @@ static void forget_events(struct runtime *rt)
 
 static void after_fork_child(void)
 {
-        store_relaxed_u32(&process, load_relaxed_u32(&process) + 1); /* relaxed: one thread */
-        for (struct slot *slot = slots; slot; slot = slot->next) {
+        /* relaxed, all: one thread. */
+        store_relaxed_u32(&process, load_relaxed_u32(&process) + 1);
+        for (struct slot *slot = load_relaxed_ptr(&slots); slot; slot = slot->next) {
                 forget_events(slot->rt);
                 if (slot->used)
                         runtime_orphan(slot->rt);
         }
         after_fork_parent();
+}
+
+/* Also slots that are not used: what is asked of them their next runtime finds harmless. */
+void runtimes_ask(void)
+{
+        /* [SL1] acquire pairs with slot_take(). */
+        for (struct slot *slot = load_acquire_ptr(&slots); slot; slot = slot->next)
+                for (unsigned i = 0; i < slot->rt->worker_count; i++)
+                        gate_request(slot->rt, i, GATE_REQUEST_AWAITS);
 }
 
 unsigned runtime_process(void)
@@ -208,11 +218,13 @@ struct runtime *slot_take(const struct slot_shape *shape)
         struct slot *slot;
 
         process_lock();
-        for (slot = slots; slot && !fits(slot, shape); slot = slot->next)
+        /* relaxed: under the lock. */
+        for (slot = load_relaxed_ptr(&slots); slot && !fits(slot, shape); slot = slot->next)
                 ;
         if (!slot && (slot = slot_map(shape))) {
-                slot->next = slots;
-                slots = slot;
+                slot->next = load_relaxed_ptr(&slots); /* relaxed: as above */
+                /* [SL1] release pairs with runtimes_ask(): the slot, which stays as it is. */
+                store_release_ptr(&slots, slot);
         }
         if (slot) {
                 slot->used = true;

@@ -37,6 +37,7 @@ void worker_init(struct worker *w, struct runtime *rt, unsigned index)
         w->slept_ns = INT64_MAX; /* a spinner would only be in the way of those who start */
         w->fault = NULL;
         w->stack_cache = w->crowded = NULL;
+        w->awaits = NULL;
         w->fair_turn = 0;
         w->stack_cached = 0;
         w->run.slots = w->run_slots;

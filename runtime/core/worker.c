@@ -12,6 +12,7 @@
 #include "core/runtime.h"
 #include "io/io.h"
 #include "io/watch.h"
+#include "wait/await.h"
 #include "wait/stack.h"
 #include "wait/suspend.h"
 
@@ -34,9 +35,7 @@ struct find {
 /* Of a job without a deadline. */
 static inline bool cancelled(const struct runtime *rt, const struct skua_group *group)
 {
-        /* [ST5] pairs with cancel() in runtime.c. */
-        return (load_acquire_u64(&rt->phase) & RUNTIME_PHASE_MASK) == RUNTIME_CANCELLING ||
-               (group && skua_group_cancelled(group));
+        return runtime_cancelling(rt) || (group && skua_group_cancelled(group));
 }
 
 bool scope_cancelled(const struct runtime *rt, const struct scope *scope)
@@ -342,6 +341,21 @@ static __attribute__((noinline)) struct find fair(struct worker *w)
         return found;
 }
 
+static __attribute__((noinline)) void requests_take(struct worker *w)
+{
+        /* [GT3] acquire pairs with gate_request(): what is wanted, and the phase. */
+        uint32_t requests = exchange_acq_rel_u32(&w->gate->requests, 0);
+
+        /* It may be a late one, for the slot's runtime before. */
+        if (!runtime_stopping(w->runtime))
+                requests &= ~(uint32_t)GATE_REQUEST_STOP;
+        if (requests & GATE_REQUEST_ASKED)
+                awaits_asked(w);
+        if (requests & (GATE_REQUEST_AWAITS | GATE_REQUEST_STOP))
+                awaits_look(w);
+        io_requests(w, requests);
+}
+
 /* Targeted jobs and stacks that others have left at the gate. */
 static void arrivals(struct worker *w)
 {
@@ -355,7 +369,7 @@ static void arrivals(struct worker *w)
                 ready_take(w);
         /* relaxed: as above. */
         if (load_relaxed_u32(&gate->requests))
-                io_requests(w);
+                requests_take(w);
 }
 
 /* Ends a search with success. */

@@ -14,6 +14,7 @@
 #include "place/placement.h"
 #include "skua.h"
 
+struct await;
 struct io;
 struct runtime;
 
@@ -55,6 +56,7 @@ struct worker {
         uint64_t due_count;
         /* suspended stacks and targeted jobs that have arrived */
         struct stack *ready, **ready_end;
+        struct await *awaits;  /* of suspended stacks */
         struct stack *crowded; /* suspended with forks that did not fit the ring */
         struct skua_job *mail, **mail_end;
         /* stacks to be used again */

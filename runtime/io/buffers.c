@@ -240,7 +240,7 @@ SKUA_API void skua_buffers_return(struct skua_worker *self, struct skua_buffers 
         if (!alone)
                 set_unlock(set);
         if (wanted)
-                io_request(w->runtime, number >> 16, GATE_REQUEST_BUFFERS);
+                gate_request(w->runtime, number >> 16, GATE_REQUEST_BUFFERS);
 }
 
 void buffers_taken(struct skua_io *op)
@@ -264,7 +264,7 @@ void buffers_wait(struct io *io, struct skua_io *op)
         set->wanted = !some;
         set_unlock(set);
         if (some)
-                io_request(io->worker->runtime, io->worker->index, GATE_REQUEST_BUFFERS);
+                gate_request(io->worker->runtime, io->worker->index, GATE_REQUEST_BUFFERS);
 }
 
 void buffers_ended(struct io *io, struct skua_io *op)
@@ -273,7 +273,7 @@ void buffers_ended(struct io *io, struct skua_io *op)
 
         /* It was perhaps the one for which the buffers were kept that are there. */
         if (set->waiting)
-                io_request(io->worker->runtime, io->worker->index, GATE_REQUEST_BUFFERS);
+                gate_request(io->worker->runtime, io->worker->index, GATE_REQUEST_BUFFERS);
 }
 
 void buffers_stop(struct io *io)
@@ -332,7 +332,7 @@ static void reissue(struct io *io, struct buffer_set *set)
         set_unlock(set);
         io_unlock(io);
         if (again)
-                io_request(io->worker->runtime, io->worker->index, GATE_REQUEST_BUFFERS);
+                gate_request(io->worker->runtime, io->worker->index, GATE_REQUEST_BUFFERS);
 }
 
 void buffers_reissue(struct io *io)

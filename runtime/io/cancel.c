@@ -37,7 +37,7 @@ static bool cancel_next(struct io *io)
         if (op && op->state_ & IO_WAITS) {
                 if (!io_end(io, op, -ECANCELED)) {
                         io_list_add(&io->asked, op);
-                        io_request(io->worker->runtime, io->worker->index, GATE_REQUEST_CANCEL);
+                        gate_request(io->worker->runtime, io->worker->index, GATE_REQUEST_CANCEL);
                         op = NULL;
                 }
         } else if (op) {
@@ -70,7 +70,7 @@ SKUA_API void skua_io_cancel(struct skua_worker *self, struct skua_io *io)
         if (home == w)
                 io_cancel_asked(its);
         else
-                io_request(w->runtime, home->index, GATE_REQUEST_CANCEL);
+                gate_request(w->runtime, home->index, GATE_REQUEST_CANCEL);
 }
 
 void io_expired(struct worker *w, void *timer)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "core/group.h"
+#include "core/runtime.h"
 #include "core/strand.h"
 #include "io/buffers.h"
 #include "io/timer.h"
@@ -239,8 +240,8 @@ static void end_flight(struct io *io, struct skua_io *op)
         io_list_remove(op);
         if (op->set_)
                 buffers_ended(io, op);
-        if (op->state_ & IO_CHAINED && io_stopping(w->runtime))
-                io_request(w->runtime, w->index, GATE_REQUEST_STOP);
+        if (op->state_ & IO_CHAINED && runtime_stopping(w->runtime))
+                gate_request(w->runtime, w->index, GATE_REQUEST_STOP);
         op->state_ &= IO_MULTI;
         /* relaxed: under the lock; a drain reads it when all workers are idle. */
         count_add(&w->count.io_ended, 1);
@@ -262,7 +263,7 @@ static bool complete(struct io *io, struct worker *taker, struct skua_io *op,
                 buffers_taken(op);
         if (!more && last.res == -ENOBUFS && op->set_) {
                 /* Also what comes after everything that waited has been cancelled. */
-                if (!(state & IO_CANCEL) && !io_cancelling(io->worker->runtime)) {
+                if (!(state & IO_CANCEL) && !runtime_cancelling(io->worker->runtime)) {
                         buffers_wait(io, op);
                         return true;
                 }

@@ -126,15 +126,6 @@ void io_retire(struct worker *w)
 
 /* ------------------------------------------------------------------ requests */
 
-void io_request(struct runtime *rt, unsigned index, uint32_t request)
-{
-        /* [GT3] release pairs with the exchange in arrivals(): what is wanted. */
-        fetch_or_acq_rel_u32(&rt->gates[index].requests, request);
-        /* [PK1] pairs with the parker's second look at its gate. */
-        fence_seq_cst_after_rmw();
-        park_wake_worker(rt, index);
-}
-
 /* Everything that waits for buffers, and what is endless, or all that the kernel has. Also what has
  * been asked for before: it may have stood in a chain then, where the kernel does not find it. */
 static void stop_io(struct io *io)
@@ -152,19 +143,13 @@ static void stop_io(struct io *io)
         buffers_stop(io);
         io_unlock(io);
         io_cancel_asked(io);
-        if (io_cancelling(io->worker->runtime))
+        if (runtime_cancelling(io->worker->runtime))
                 cancel_all(io);
         io_send(io);
 }
 
-void io_requests(struct worker *w)
+void io_requests(struct worker *w, uint32_t requests)
 {
-        /* [GT3] acquire pairs with io_request(). */
-        uint32_t requests = exchange_acq_rel_u32(&w->gate->requests, 0);
-
-        /* It may be a late one, for the slot's runtime before. */
-        if (!io_stopping(w->runtime))
-                requests &= ~(uint32_t)GATE_REQUEST_STOP;
         if (!w->io)
                 return;
         if (requests & GATE_REQUEST_STOP)

@@ -91,10 +91,6 @@ void io_need_room(struct io *io);
  * held. Owner. */
 struct io_uring_sqe *io_internal(struct io *io, uint64_t user_data);
 
-/* Is everything being cancelled; is the runtime stopping at all? */
-bool io_cancelling(const struct runtime *rt);
-bool io_stopping(const struct runtime *rt);
-
 /* Moves completions of `io` to the batch of `taker`, with the lock held; how many jobs. */
 unsigned io_reap(struct io *io, struct worker *taker);
 
@@ -125,11 +121,8 @@ void io_sleep(struct worker *w, int64_t deadline_ns);
  * whoever asks again; it must not go before the ring. Owner, for fds that outlive the watch. */
 void io_watch(struct worker *w, int fd, struct word32 *armed);
 
-/* Leaves a request at a worker's gate and wakes it; any thread of the runtime. */
-void io_request(struct runtime *rt, unsigned index, uint32_t request);
-
-/* What has been left at the own gate. */
-void io_requests(struct worker *w);
+/* GATE_REQUEST_* that have been left at the own gate. */
+void io_requests(struct worker *w, uint32_t requests);
 
 /* Timers that have expired. */
 void io_clock(struct worker *w, int64_t now_ns);

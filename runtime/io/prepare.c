@@ -14,18 +14,6 @@
 
 enum { SEND_TRIES = 1000 };
 
-bool io_cancelling(const struct runtime *rt)
-{
-        /* [ST5] pairs with cancel() in runtime.c. */
-        return (load_acquire_u64(&rt->phase) & RUNTIME_PHASE_MASK) == RUNTIME_CANCELLING;
-}
-
-bool io_stopping(const struct runtime *rt)
-{
-        /* relaxed: behind a fence or the request that was left after it. */
-        return (load_relaxed_u64(&rt->phase) & RUNTIME_PHASE_MASK) >= RUNTIME_DRAINING;
-}
-
 /* Would it go on for ever if nobody ended it? What a drain must cancel. */
 static bool endless(const struct io_uring_sqe *sqe)
 {
@@ -73,7 +61,7 @@ static void list_endless(struct io *io, struct skua_io *op, struct io_uring_sqe 
         /* [ST6] pairs with the fence in request_all() of runtime.c: either it sees that there is
          * I/O, and the request comes after the listing, or we see the phase. */
         fence_seq_cst();
-        if (io_stopping(rt)) {
+        if (runtime_stopping(rt)) {
                 io_lock(io);
                 io_list_remove(op);
                 io_unlock(io);
@@ -101,7 +89,7 @@ void io_seal(struct io *io)
         sqe->flags &= (uint8_t)~IOSQE_CQE_SKIP_SUCCESS;
         if (op->state_ & IO_REFUSED)
                 refuse(io, op, sqe, op->res);
-        else if (__builtin_expect(io_cancelling(io->worker->runtime), 0) &&
+        else if (__builtin_expect(runtime_cancelling(io->worker->runtime), 0) &&
                  sqe->opcode != IORING_OP_CLOSE)
                 refuse(io, op, sqe, -ECANCELED);
         else if (sqe->flags & IOSQE_IO_DRAIN)

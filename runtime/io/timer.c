@@ -13,6 +13,7 @@
 #include "core/worker.h"
 #include "io/io.h"
 #include "io/watch.h"
+#include "wait/await.h"
 
 /* In state_ of a timer: its job is queued; and shall see itself cancelled. */
 enum { TIMER_QUEUED = 1, TIMER_CANCELLED = 2 };
@@ -91,7 +92,7 @@ static bool arm(struct worker *w, struct wheel_node *node, int64_t deadline_ns)
         node->deadline_ns = deadline_ns > 0 ? deadline_ns : 1;
         if (!before)
                 wheel_forward(&t->wheel, kernel_now_ns());
-        if (t->stopped && !(node->flags & TIMER_IO))
+        if (t->stopped && !(node->flags & (TIMER_IO | TIMER_AWAIT)))
                 wheel_add_due(&t->wheel, node);
         else
                 wheel_add(&t->wheel, node);
@@ -122,7 +123,7 @@ void timers_stop(struct worker *w)
         struct timers *t = lock(w);
 
         t->stopped = true;
-        wheel_end(&t->wheel, TIMER_IO);
+        wheel_end(&t->wheel, TIMER_IO | TIMER_AWAIT);
         unlock(t);
 }
 
@@ -150,6 +151,10 @@ static struct skua_job *expire(struct worker *w, struct worker *taker, struct wh
         count_armed(&w->timers, -(uint64_t)1);
         if (node->flags & TIMER_IO) {
                 io_expired(w, node);
+                return NULL;
+        }
+        if (node->flags & TIMER_AWAIT) {
+                await_expired(node);
                 return NULL;
         }
         if (node->flags & TIMER_TIMER)
@@ -244,6 +249,17 @@ void timers_arm_io(struct worker *w, uint64_t *timer, int64_t deadline_ns)
 void timers_disarm_io(struct worker *home, uint64_t *timer)
 {
         disarm(home, (struct wheel_node *)(void *)timer);
+}
+
+void timers_arm_await(struct worker *w, struct wheel_node *node, int64_t deadline_ns)
+{
+        node->flags = TIMER_AWAIT;
+        arm(w, node, deadline_ns);
+}
+
+void timers_disarm_await(struct worker *w, struct wheel_node *node)
+{
+        disarm(w, node);
 }
 
 /* What a timer's job is called with. */

@@ -32,7 +32,8 @@ struct timers {
 enum {
         TIMER_IO = 1u << 31,    /* of an operation */
         TIMER_TIMER = 1u << 30, /* of a struct skua_timer; else of a delayed job */
-        TIMER_BOUND = 1u << 29  /* a job that runs at its home only */
+        TIMER_BOUND = 1u << 29, /* a job that runs at its home only */
+        TIMER_AWAIT = 1u << 28  /* of an await */
 };
 
 /* A delayed job: what its target said. */
@@ -68,5 +69,9 @@ bool timers_delay(struct worker *w, struct skua_job *job, const struct timer_del
 /* The deadline of an operation. Owner; any thread. */
 void timers_arm_io(struct worker *w, uint64_t *node, int64_t deadline_ns);
 void timers_disarm_io(struct worker *home, uint64_t *node);
+
+/* That of an await: armed or moved; after disarm nobody is about to tell it any more. Owner. */
+void timers_arm_await(struct worker *w, struct wheel_node *node, int64_t deadline_ns);
+void timers_disarm_await(struct worker *w, struct wheel_node *node);
 
 #endif

@@ -13,5 +13,5 @@
 
 void slots_forget(void)
 {
-        slots = NULL;
+        store_relaxed_ptr(&slots, NULL);
 }

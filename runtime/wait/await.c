@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Waiting and its early ends; see await.h.
+ */
+#include "wait/await.h"
+
+#include <errno.h>
+
+#include "core/group.h"
+#include "io/timer.h"
+#include "wait/stack.h"
+#include "wait/suspend.h"
+
+int await_refused(const struct worker *w, int64_t until_ns)
+{
+        /* relaxed: set in the child of a fork by its only thread. */
+        if (load_relaxed_u32(&w->runtime->orphan))
+                return -EOWNERDEAD;
+        if (await_cancelled(w))
+                return -ECANCELED;
+        if (w->isolated)
+                return -EDEADLK;
+        return until_ns && kernel_now_ns() >= until_ns ? -ETIMEDOUT : 0;
+}
+
+/* ------------------------------------------------------------------ early ends */
+
+static bool cancelled(const struct worker *w, const struct await *a)
+{
+        if (a->firm)
+                return false;
+        /* relaxed: the mask is the job's own. */
+        if (load_relaxed_u32(&a->scope->masked))
+                return runtime_cancelling(w->runtime);
+        return scope_cancelled(w->runtime, a->scope);
+}
+
+/* When it is to be looked at again; 0: not by the clock. */
+static int64_t next_look_ns(const struct await *a)
+{
+        int64_t ns = a->until_ns;
+
+        if (a->firm || load_relaxed_u32(&a->scope->masked)) /* relaxed: as above */
+                return ns;
+        return earlier_ns(ns, earlier_ns(a->scope->deadline_ns, group_deadline_ns(a->group)));
+}
+
+/* Ends it if it is to end; else sees to it that the next deadline is noticed. */
+static void look(struct worker *w, struct await *a)
+{
+        int64_t next_ns;
+        int early = 0;
+
+        if (a->early)
+                return; /* on its way */
+        if (cancelled(w, a))
+                early = -ECANCELED;
+        else if (a->until_ns && kernel_now_ns() >= a->until_ns)
+                early = -ETIMEDOUT;
+        if (early) {
+                a->early = early;
+                if (a->withdraw(w, a)) {
+                        a->waiter.result = early;
+                        waiter_wake(&a->waiter);
+                }
+                return;
+        }
+        next_ns = next_look_ns(a);
+        if (next_ns) {
+                a->timed = true;
+                timers_arm_await(w, &a->timer, next_ns);
+        }
+}
+
+void await_ask(struct await *a)
+{
+        struct worker *home = a->waiter.stack->home;
+        struct gate *gate = home->gate;
+        void *old;
+
+        /* [AW1] acq_rel pairs with the exchange in awaits_asked(): asked again from when the home
+         * begins to look, so that it sees what this one is about. */
+        if (exchange_acq_rel_u32(&a->asked, 1))
+                return;
+        old = load_relaxed_ptr(&gate->awaits); /* relaxed: the CAS checks it */
+        do {
+                a->asked_next = old;
+                shared_write(&a->asked_next, sizeof a->asked_next);
+                /* [GT4] release pairs with the exchange in awaits_asked(). Bound: lock-free. */
+        } while (!cas_acq_rel_ptr(&gate->awaits, &old, a));
+        gate_request(home->runtime, home->index, GATE_REQUEST_ASKED);
+}
+
+void await_expired(struct wheel_node *node)
+{
+        await_ask(skua_container(node, struct await, timer));
+}
+
+void awaits_asked(struct worker *w)
+{
+        /* [GT4] acquire pairs with the CAS in await_ask(). */
+        struct await *a = exchange_acq_rel_ptr(&w->gate->awaits, NULL), *next;
+
+        for (; a; a = next) {
+                shared_read(&a->asked_next, sizeof a->asked_next);
+                next = a->asked_next;
+                /* [AW1] acquire pairs with await_ask(): what has happened before it. */
+                exchange_acq_rel_u32(&a->asked, 0);
+                look(w, a);
+        }
+}
+
+void awaits_look(struct worker *w)
+{
+        struct await *a, *next;
+
+        /* Waking one only makes its stack ready: all stay in the list. */
+        for (a = w->awaits; a; a = next) {
+                next = a->next;
+                look(w, a);
+        }
+}
+
+/* ------------------------------------------------------------------ waiting */
+
+static void enlist(struct worker *w, struct await *a)
+{
+        a->next = w->awaits;
+        a->link = &w->awaits;
+        if (a->next)
+                a->next->link = &a->next;
+        w->awaits = a;
+        if (a->group)
+                group_await(a->group, a);
+}
+
+/* From here on nobody knows it, whoever has asked. */
+static void delist(struct worker *w, struct await *a)
+{
+        *a->link = a->next;
+        if (a->next)
+                a->next->link = a->link;
+        if (a->group)
+                group_unawait(a->group, a);
+        if (a->timed)
+                timers_disarm_await(w, &a->timer);
+        /* [AW1] relaxed: who may have asked did so under a lock that we have had since. */
+        if (load_relaxed_u32(&a->asked))
+                awaits_asked(w);
+}
+
+int await_suspend(struct worker *w, struct await *a, int64_t until_ns)
+{
+        a->until_ns = until_ns;
+        a->early = 0;
+        a->scope = w->scope;
+        a->group = a->firm ? NULL : w->scope->group;
+        a->timed = false;
+        a->timer.link = NULL;
+        shared_new(&a->asked, sizeof a->asked);
+        store_relaxed_u32(&a->asked, 0); /* relaxed: nobody knows it yet */
+        enlist(w, a);
+        look(w, a);
+        suspend(w);
+        delist(w, a);
+        return waiter_end(&a->waiter);
+}

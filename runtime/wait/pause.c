@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Waiting for nothing but the clock or one's turn, and the mask.
+ */
+#include <errno.h>
+
+#include "wait/await.h"
+#include "wait/suspend.h"
+
+SKUA_API int skua_await_yield(struct skua_worker *self)
+{
+        struct worker *w = worker_of(self);
+        struct waiter waiter = {.stack = w->stack};
+        int error = await_refused(w, 0);
+
+        if (error)
+                return error;
+        waiter_wake(&waiter);
+        suspend(w);
+        return 0;
+}
+
+static bool withdraw(struct worker *w, struct await *a)
+{
+        (void)w, (void)a; /* nobody else knows it */
+        return true;
+}
+
+SKUA_API int skua_await_sleep_until(struct skua_worker *self, int64_t deadline_ns)
+{
+        struct worker *w = worker_of(self);
+        struct await a;
+        int result = await_refused(w, 0);
+
+        if (result)
+                return result;
+        if (deadline_ns <= kernel_now_ns())
+                return 0;
+        await_begin(w, &a, withdraw);
+        result = await_suspend(w, &a, deadline_ns);
+        return result == -ETIMEDOUT ? 0 : result;
+}
+
+SKUA_API int skua_await_sleep(struct skua_worker *self, int64_t ns)
+{
+        int64_t now = kernel_now_ns();
+
+        if (ns <= 0)
+                return skua_await_sleep_until(self, 0);
+        return skua_await_sleep_until(self, ns < INT64_MAX - now ? now + ns : INT64_MAX);
+}
+
+SKUA_API bool skua_cancel_mask(struct skua_worker *self, bool masked)
+{
+        struct word32 *word = &worker_of(self)->scope->masked;
+        /* relaxed, both: the job's own; its forks may look at any time. */
+        bool before = load_relaxed_u32(word);
+
+        store_relaxed_u32(word, masked);
+        return before;
+}
