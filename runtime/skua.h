@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #define SKUA_VERSION_MAJOR 0
@@ -428,7 +429,8 @@ struct skua_io {
 
 enum { SKUA_IO_MORE = 1u << 1 }; /* IORING_CQE_F_MORE */
 
-/* Begins an operation; the answer is filled in by an io_uring_prep_* function of liburing, then its
+/* Begins an operation, which calls done, or, if that is NULL, is for skua_await_io(); the answer is
+ * filled in by an io_uring_prep_* function of liburing, then its
  * flags, before the next call of Skua by this job and before the job returns or waits. user_data is
  * Skua's; IOSQE_CQE_SKIP_SUCCESS is taken back, as every operation completes. With IOSQE_IO_DRAIN
  * it completes with -EINVAL: it would wait for operations of Skua's own. What has been prepared is
@@ -570,6 +572,68 @@ SKUA_API int skua_await_yield(struct skua_worker *self);
 /* Waits for so long, or until a time. 0 when it has come. */
 SKUA_API int skua_await_sleep(struct skua_worker *self, int64_t ns);
 SKUA_API int skua_await_sleep_until(struct skua_worker *self, int64_t deadline_ns);
+
+/* Waits for an operation that has been prepared with done == NULL; gives its res. It may be
+ * prepared in one go with others, and awaited in any order, by the job that has prepared it. When
+ * it is to end early it is cancelled in the kernel, and what that says is the result, unless the
+ * deadline was why: -ETIMEDOUT. Its buffer is always free on return, but for -EDEADLK. Not for
+ * operations that complete several times, but for zero-copy sends, whose second completion is
+ * waited for too. */
+SKUA_API int skua_await_io(struct skua_worker *self, struct skua_io *io);
+SKUA_API int skua_await_io_until(struct skua_worker *self, struct skua_io *io, int64_t deadline_ns);
+
+/* One operation each, arguments and result as of the io_uring_prep_* function of that name, thus as
+ * of the system call; at most 2^31 - 1 bytes are moved at once. -ENOMEM, too: no memory or file
+ * descriptor for a ring. A deadline that has passed: -ETIMEDOUT at once. Offset -1: the file's own
+ * position. Closing does not cancel what others do on the descriptor: see skua_io_close(). */
+SKUA_API ssize_t skua_await_read(struct skua_worker *self, int fd, void *buf, size_t len,
+                                 uint64_t off);
+SKUA_API ssize_t skua_await_read_until(struct skua_worker *self, int fd, void *buf, size_t len,
+                                       uint64_t off, int64_t deadline_ns);
+SKUA_API ssize_t skua_await_write(struct skua_worker *self, int fd, const void *buf, size_t len,
+                                  uint64_t off);
+SKUA_API ssize_t skua_await_write_until(struct skua_worker *self, int fd, const void *buf,
+                                        size_t len, uint64_t off, int64_t deadline_ns);
+SKUA_API ssize_t skua_await_recv(struct skua_worker *self, int fd, void *buf, size_t len,
+                                 int flags);
+SKUA_API ssize_t skua_await_recv_until(struct skua_worker *self, int fd, void *buf, size_t len,
+                                       int flags, int64_t deadline_ns);
+SKUA_API ssize_t skua_await_send(struct skua_worker *self, int fd, const void *buf, size_t len,
+                                 int flags);
+SKUA_API ssize_t skua_await_send_until(struct skua_worker *self, int fd, const void *buf,
+                                       size_t len, int flags, int64_t deadline_ns);
+SKUA_API int skua_await_accept(struct skua_worker *self, int fd, struct sockaddr *addr,
+                               socklen_t *addrlen, int flags);
+SKUA_API int skua_await_accept_until(struct skua_worker *self, int fd, struct sockaddr *addr,
+                                     socklen_t *addrlen, int flags, int64_t deadline_ns);
+SKUA_API int skua_await_connect(struct skua_worker *self, int fd, const struct sockaddr *addr,
+                                socklen_t addrlen);
+SKUA_API int skua_await_connect_until(struct skua_worker *self, int fd, const struct sockaddr *addr,
+                                      socklen_t addrlen, int64_t deadline_ns);
+SKUA_API int skua_await_openat(struct skua_worker *self, int dfd, const char *path, int flags,
+                               mode_t mode);
+SKUA_API int skua_await_openat_until(struct skua_worker *self, int dfd, const char *path, int flags,
+                                     mode_t mode, int64_t deadline_ns);
+SKUA_API int skua_await_fsync(struct skua_worker *self, int fd, unsigned flags);
+SKUA_API int skua_await_fsync_until(struct skua_worker *self, int fd, unsigned flags,
+                                    int64_t deadline_ns);
+SKUA_API int skua_await_poll(struct skua_worker *self, int fd, unsigned mask);
+SKUA_API int skua_await_poll_until(struct skua_worker *self, int fd, unsigned mask,
+                                   int64_t deadline_ns);
+SKUA_API int skua_await_close(struct skua_worker *self, int fd);
+
+/* All of a buffer, in as many operations as it takes; how many bytes have been moved: fewer than
+ * len if the other end has closed, or if an error or an early end came after some; else the error.
+ */
+SKUA_API ssize_t skua_await_send_all(struct skua_worker *self, int fd, const void *buf, size_t len,
+                                     int flags, int64_t deadline_ns);
+SKUA_API ssize_t skua_await_recv_all(struct skua_worker *self, int fd, void *buf, size_t len,
+                                     int flags, int64_t deadline_ns);
+
+/* Waits for one of the signals of a sigset_t, which all threads of the process must have blocked,
+ * best before skua_start(), whose threads inherit that. Its number, or an error; those of
+ * signalfd(2), too. */
+SKUA_API int skua_await_signal(struct skua_worker *self, const void *set, int64_t deadline_ns);
 
 /* Whether awaits of this job, its forks' too, go on though it is cancelled: for what must be tidied
  * up. SKUA_CANCEL ends them all the same. Returns how it was. Off in a new job. */

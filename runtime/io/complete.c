@@ -247,12 +247,26 @@ static void end_flight(struct io *io, struct skua_io *op)
         count_add(&w->count.io_ended, 1);
 }
 
+/* Of an operation that is awaited. Zero-copy sends say how much has been sent, then that the buffer
+ * is free. */
+static void complete_awaited(struct skua_io *op, const struct io_uring_cqe *cqe)
+{
+        if (!(cqe->flags & IORING_CQE_F_NOTIF)) {
+                op->res = cqe->res;
+                op->flags = cqe->flags;
+                shared_write(&op->res, sizeof op->res);
+        }
+        if (!(cqe->flags & IORING_CQE_F_MORE))
+                io_awaited(op);
+}
+
 /* Takes one completion of an operation. False: no memory; it stays where it is. */
 static bool complete(struct io *io, struct worker *taker, struct skua_io *op,
                      const struct io_uring_cqe *cqe)
 {
         uint32_t state = op->state_;
-        bool more = cqe->flags & IORING_CQE_F_MORE, multi = more || state & IO_MULTI;
+        bool more = cqe->flags & IORING_CQE_F_MORE;
+        bool multi = op->done_ && (more || state & IO_MULTI);
         struct io_uring_cqe last = *cqe;
 
         /* [IO2] acquire pairs with handled_pending(). Only we, under the lock, count up: at 0 no
@@ -276,6 +290,10 @@ static bool complete(struct io *io, struct worker *taker, struct skua_io *op,
         if (!more)
                 end_flight(io, op);
         count_add(&taker->count.completions, 1);
+        if (!op->done_) {
+                complete_awaited(op, &last);
+                return true;
+        }
         if (multi) {
                 complete_multi(io, taker, op, &last);
                 return true;

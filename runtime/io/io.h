@@ -127,6 +127,16 @@ void io_requests(struct worker *w, uint32_t requests);
 /* Timers that have expired. */
 void io_clock(struct worker *w, int64_t now_ns);
 
+/* The end of an operation that somebody awaits, or will: see io/await.c. Its result is there. */
+#define IO_AWAITED_DONE ((void *)1)
+void io_awaited(struct skua_io *op);
+
+/* As much as one operation moves. */
+static inline unsigned io_len(size_t bytes)
+{
+        return bytes < INT32_MAX ? (unsigned)bytes : INT32_MAX;
+}
+
 /* Ends an operation that the kernel does not have. False: no memory, it has not ended. Under the
  * lock. */
 bool io_end(struct io *io, struct skua_io *op, int32_t res);

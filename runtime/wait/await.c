@@ -152,7 +152,6 @@ static void delist(struct worker *w, struct await *a)
 int await_suspend(struct worker *w, struct await *a, int64_t until_ns)
 {
         a->until_ns = until_ns;
-        a->early = 0;
         a->scope = w->scope;
         a->group = a->firm ? NULL : w->scope->group;
         a->timed = false;

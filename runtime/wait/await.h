@@ -49,6 +49,7 @@ static inline void await_begin(struct worker *w, struct await *a,
         a->waiter.stack = w->stack;
         a->waiter.result = 0;
         a->withdraw = withdraw;
+        a->early = 0;
         a->firm = false;
         waiter_begin(&a->waiter);
 }
