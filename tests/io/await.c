@@ -73,8 +73,8 @@ static void pair(int fds[2])
                 abort();
 }
 
-/* Without a ring, a worker takes a descriptor off its own epoll set some time after the job has gone
- * on; the thread sanitizer takes closing it meanwhile for a race of memory. */
+/* Without a ring, a worker takes a descriptor off its own epoll set some time after the job has
+ * gone on; the thread sanitizer takes closing it meanwhile for a race of memory. */
 static void put_away(int fd)
 {
         if (!RIG_TSAN || !flags)
