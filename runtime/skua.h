@@ -242,6 +242,13 @@ SKUA_API int skua_post(struct skua *rt, void (*fn)(struct skua_worker *self, voi
  */
 SKUA_API void skua_fail(struct skua_worker *self, int error);
 
+/* Ends the running job here and now, with an error or 0, as if its function had returned; from any
+ * depth, also from inside loops. Its forks that nobody has begun are dropped, the others waited
+ * for. Functions on its stack are not returned to and clean up nothing: what they hold stays held,
+ * and no destructor of C++ runs. A stolen fork or part of a loop ends itself alone; its error goes
+ * where that of skua_fail() does. Does not return. */
+SKUA_API __attribute__((__noreturn__)) void skua_exit(struct skua_worker *self, int error);
+
 /* Should the running job give up? Live: its group and the group's parents, its deadline, the
  * runtime's stop. Costs two loads, and a look at the clock if there is a deadline. NULL: outside of
  * any worker, false. */

@@ -48,12 +48,25 @@ struct post {
         _Alignas(max_align_t) unsigned char arg[];
 };
 
+struct post_frame {
+        struct exit_frame exit;
+        struct post *post;
+};
+
+static void leave_post(struct worker *w, struct exit_frame *frame)
+{
+        (void)w;
+        free(skua_container(frame, struct post_frame, exit)->post);
+}
+
 static void post_run(struct skua_worker *self, struct skua_job *job)
 {
-        struct post *post = skua_container(job, struct post, job);
+        struct post_frame frame = {.post = skua_container(job, struct post, job)};
 
-        post->fn(self, post->arg);
-        free(post);
+        exit_push(worker_of(self), &frame.exit, leave_post);
+        frame.post->fn(self, frame.post->arg);
+        exit_pop(worker_of(self), &frame.exit);
+        free(frame.post);
 }
 
 SKUA_API int skua_post(struct skua *rt, void (*fn)(struct skua_worker *self, void *arg),

@@ -7,6 +7,8 @@
 
 #include "core/runtime.h"
 #include "core/worker.h"
+#include "wait/stack.h"
+#include "wait/suspend.h"
 
 SKUA_API void skua_fail(struct skua_worker *self, int error)
 {
@@ -30,6 +32,33 @@ SKUA_API void skua_isolated(struct skua_worker *self,
         w->isolated++;
         fn(self, arg);
         w->isolated--;
+}
+
+/* Joins what the running job has forked, or drops it, from inside any number of loops. */
+static void settle_forks(struct worker *w)
+{
+        struct skua_worker *self = &w->face;
+
+        while (self->fork_top_ != &w->stack->base) { /* bound: what has been forked */
+                struct skua_job *job = self->fork_top_;
+
+                if (job->run_)
+                        skua_join(self, job);
+                else
+                        scope_leave(self, skua_container(job, struct scope_frame, marker));
+        }
+}
+
+SKUA_API void skua_exit(struct skua_worker *self, int error)
+{
+        struct worker *w = worker_of(self);
+
+        settle_forks(w);
+        skua_fail(self, error);
+        w->isolated = 0;
+        worker_end_job(w);
+        suspend_for_good(w);
+        __builtin_unreachable();
 }
 
 /* What a job with a deadline is called with. */

@@ -97,18 +97,31 @@ void strand_leave(struct worker *w, struct skua_strand *s)
         park_publish(w->runtime, w->node_index);
 }
 
+struct strand_frame {
+        struct exit_frame exit;
+        struct skua_strand *strand;
+};
+
+static void leave_turn(struct worker *w, struct exit_frame *frame)
+{
+        strand_leave(w, skua_container(frame, struct strand_frame, exit)->strand);
+}
+
 /* What a bound job is called with. The frame lives as long as the function, so a job that waits
  * keeps its turn. */
 static void strand_run(struct skua_worker *self, struct skua_job *job)
 {
-        struct skua_strand *s = (struct skua_strand *)(void *)job->younger_;
+        struct strand_frame frame = {.strand = (struct skua_strand *)(void *)job->younger_};
         skua_fn *run = (skua_fn *)(uintptr_t)job->index_;
+        struct worker *w = worker_of(self);
 
         shared_read(&job->younger_, sizeof job->younger_);
         job->run_ = run; /* it may be submitted again, also without a strand */
-        worker_of(self)->running = run;
+        w->running = run;
+        exit_push(w, &frame.exit, leave_turn);
         run(self, job);
-        strand_leave(worker_of(self), s);
+        exit_pop(w, &frame.exit);
+        strand_leave(w, frame.strand);
 }
 
 void strand_bind(struct skua_strand *s, struct skua_job *job, unsigned worker)

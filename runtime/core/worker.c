@@ -106,14 +106,49 @@ static void run_job(struct worker *w, struct skua_job *job)
         shared_gone(&scope, sizeof scope);
 }
 
+struct fork_frame {
+        struct exit_frame exit;
+        struct skua_job *job;
+};
+
+static void leave_fork(struct worker *w, struct exit_frame *frame)
+{
+        (void)w;
+        fork_done(skua_container(frame, struct fork_frame, exit)->job);
+}
+
 static void run_fork(struct worker *w, struct skua_job *job)
 {
+        struct fork_frame frame = {.job = job};
+
         worker_flush(w);
+        exit_push(w, &frame.exit, leave_fork);
         /* relaxed: a hint for the joiner, which waits for `done` in any case. */
         store_relaxed_u32(job_thief(job), w->index);
         shared_read(&job->owner_, sizeof job->owner_);
         enter(w, job, job->owner_);
+        exit_pop(w, &frame.exit);
         fork_done(job);
+}
+
+void worker_end_job(struct worker *w)
+{
+        struct scope *scope = w->stack->base.owner_;
+        struct exit_frame *frame;
+        bool fork = false;
+
+        w->scope = NULL;
+        w->running = NULL;
+        while ((frame = w->exits)) { /* bound: what the job has been wrapped in */
+                exit_pop(w, frame);
+                fork = frame->leave == leave_fork;
+                frame->leave(w, frame);
+        }
+        if (fork)
+                return;
+        if (scope->group)
+                end_in_group(w, scope);
+        shared_gone(scope, sizeof *scope);
 }
 
 static void run(struct worker *w, struct find found)

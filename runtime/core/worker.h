@@ -33,23 +33,24 @@ struct worker_count {
 };
 
 struct worker {
-        struct skua_worker face; /* first: the handle is its address */
-        struct scope *scope;     /* innermost, of the running job; NULL in the loop */
-        skua_fn *running;        /* for reports: the function that the loop entered */
-        struct stack *stack;     /* the running one */
-        uint64_t outstanding;    /* published forks, not joined */
-        bool alone;              /* the runtime's only worker */
-        bool searching;          /* counted in the summary */
-        bool callback;           /* in on_thread: not a job */
-        bool jobs_long;          /* of late: what is to be sent shall not wait for them */
-        bool sentinel;           /* looks after the others' rings while idle */
-        bool ring_first;         /* its completions before the injector, in turns */
-        struct io *io;           /* NULL: no I/O yet */
-        unsigned pauses;         /* before the next look at an injector */
-        unsigned isolated;       /* depth of skua_isolated on this stack */
-        unsigned budget;         /* turns until the next fairness turn */
-        unsigned fair_turn;      /* which source is asked first then */
-        unsigned budget_full;    /* as it was set last */
+        struct skua_worker face;  /* first: the handle is its address */
+        struct scope *scope;      /* innermost, of the running job; NULL in the loop */
+        skua_fn *running;         /* for reports: the function that the loop entered */
+        struct stack *stack;      /* the running one */
+        struct exit_frame *exits; /* of the running job, innermost first */
+        uint64_t outstanding;     /* published forks, not joined */
+        bool alone;               /* the runtime's only worker */
+        bool searching;           /* counted in the summary */
+        bool callback;            /* in on_thread: not a job */
+        bool jobs_long;           /* of late: what is to be sent shall not wait for them */
+        bool sentinel;            /* looks after the others' rings while idle */
+        bool ring_first;          /* its completions before the injector, in turns */
+        struct io *io;            /* NULL: no I/O yet */
+        unsigned pauses;          /* before the next look at an injector */
+        unsigned isolated;        /* depth of skua_isolated on this stack */
+        unsigned budget;          /* turns until the next fairness turn */
+        unsigned fair_turn;       /* which source is asked first then */
+        unsigned budget_full;     /* as it was set last */
         int64_t budget_start_ns;
         /* jobs of one group that have ended but are not yet counted down, see worker_flush() */
         struct skua_group *due_group;
@@ -123,6 +124,29 @@ void worker_main(void *arg);
 
 /* The stack of the worker's thread, on its node; it stays with the slot. False: no memory. */
 bool worker_map_thread(struct worker *w);
+
+/* What is to be done when a job is ended by skua_exit() instead of returning to the function that
+ * has put this in place, on that function's frame. */
+struct exit_frame {
+        struct exit_frame *outer;
+        void (*leave)(struct worker *w, struct exit_frame *frame);
+};
+
+static inline void exit_push(struct worker *w, struct exit_frame *frame,
+                             void (*leave)(struct worker *w, struct exit_frame *frame))
+{
+        frame->outer = w->exits;
+        frame->leave = leave;
+        w->exits = frame;
+}
+
+static inline void exit_pop(struct worker *w, const struct exit_frame *frame)
+{
+        w->exits = frame->outer;
+}
+
+/* The running job, whose forks are settled, ends here. */
+void worker_end_job(struct worker *w);
 
 /* The loop: never returns, leaves its stack by switching. Entry of every pooled stack. */
 void worker_loop(void *arg);

@@ -149,40 +149,76 @@ static uint32_t handled_pending(struct worker *w, struct skua_io *op, uint32_t h
         return fetch_add_acq_rel_u32(pending, -handled) - handled;
 }
 
+/* One turn of an operation's completions. */
+struct multi {
+        struct exit_frame exit;
+        struct skua_io *op;
+        struct skua_group *group;
+        struct later *list; /* taken, not handled yet */
+        uint32_t handled;
+        bool held; /* in the group once more, for the operation itself */
+        bool last; /* the operation is the caller's again */
+};
+
+/* Counts what has been handled as such; how many there are still. At 0 the operation is nobody's.
+ * The end of the job releases what prepare has held. */
+static uint32_t multi_pause(struct worker *w, struct multi *m)
+{
+        if (m->group && !m->held)
+                group_hold(m->group, 1);
+        m->held = m->group;
+        return handled_pending(w, m->op, m->handled);
+}
+
+static void multi_again(struct worker *w, struct multi *m)
+{
+        m->op->kept_ = m->list;
+        deliver(w, m->op);
+        worker_moved(w);
+}
+
+static void leave_multi(struct worker *w, struct exit_frame *frame)
+{
+        struct multi *m = skua_container(frame, struct multi, exit);
+
+        m->handled++;
+        if (!m->last && multi_pause(w, m))
+                multi_again(w, m);
+}
+
+/* Calls done once. */
+static void multi_call(struct skua_worker *self, struct multi *m)
+{
+        m->last = !(m->op->flags & IORING_CQE_F_MORE);
+        if (m->last && m->held)
+                group_release(m->group, 1, 0);
+        exit_push(worker_of(self), &m->exit, leave_multi);
+        m->op->done_(self, &m->op->job);
+        exit_pop(worker_of(self), &m->exit);
+}
+
 /* Calls done for the completions of one operation, in order; nobody else does meanwhile. */
 static void run_multi(struct skua_worker *self, struct skua_job *job)
 {
         struct skua_io *op = skua_container(job, struct skua_io, job);
-        struct skua_group *group = op->group_;
-        struct later *list = op->kept_;
-        uint32_t handled, left;
-        bool held = false;
+        struct multi m = {.op = op, .group = op->group_, .list = op->kept_};
+        uint32_t left;
 
         op->kept_ = NULL;
         do {
-                for (handled = 0; handled < MULTI_TURN && next_completion(op, &list); handled++) {
-                        bool more = op->flags & IORING_CQE_F_MORE;
-
-                        if (!more && held)
-                                group_release(group, 1, 0);
-                        op->done_(self, job);
-                        if (!more)
-                                return; /* the operation is the caller's again */
+                for (m.handled = 0; m.handled < MULTI_TURN && next_completion(op, &m.list);
+                     m.handled++) {
+                        multi_call(self, &m);
+                        if (m.last)
+                                return;
                 }
-                /* The end of this job releases what prepare has held. */
-                if (group && !held)
-                        group_hold(group, 1);
-                held = group;
-                left = handled_pending(worker_of(self), op, handled);
+                left = multi_pause(worker_of(self), &m);
                 /* Bound: what is counted will be visible after a few steps of who has reaped it. */
-                if (left && !handled)
+                if (left && !m.handled)
                         kernel_yield();
-        } while (left && handled < MULTI_TURN);
-        if (!left)
-                return;
-        op->kept_ = list;
-        deliver(worker_of(self), op);
-        worker_moved(worker_of(self));
+        } while (left && m.handled < MULTI_TURN);
+        if (left)
+                multi_again(worker_of(self), &m);
 }
 
 /* Behind those that are not handled yet. There is a spare node. Counted before it is visible:

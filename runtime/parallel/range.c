@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/worker.h"
+
 /* Automatic parts aim at this long: the clock is a hundredth of it, and a hungry worker waits no
  * longer than that for its half. */
 #define PART_NS 8000
@@ -63,21 +65,34 @@ static void split_with(struct skua_worker *self, struct half *left, void *acc)
                 left->loop->combine(left->acc, acc, left->loop->arg);
 }
 
+struct large {
+        struct exit_frame exit;
+        void *acc;
+};
+
+static void leave_large(struct worker *w, struct exit_frame *frame)
+{
+        (void)w;
+        free(skua_container(frame, struct large, exit)->acc);
+}
+
 /* Finds memory for the right half's accumulator. False: no memory, do not split. */
 __attribute__((noinline)) static bool split(struct skua_worker *self, struct half *left)
 {
         size_t bytes = left->loop->combine ? left->loop->acc_bytes : 0;
         _Alignas(max_align_t) char small[bytes && bytes <= ACC_ON_STACK ? bytes : 1];
-        void *large;
+        struct large large;
 
         if (bytes <= ACC_ON_STACK) {
                 split_with(self, left, small);
                 return true;
         }
-        if (!(large = malloc(bytes)))
+        if (!(large.acc = malloc(bytes)))
                 return false;
-        split_with(self, left, large);
-        free(large);
+        exit_push(worker_of(self), &large.exit, leave_large);
+        split_with(self, left, large.acc);
+        exit_pop(worker_of(self), &large.exit);
+        free(large.acc);
         return true;
 }
 

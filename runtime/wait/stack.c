@@ -120,6 +120,7 @@ struct stack *stack_take(struct worker *w)
         stack->top = stack->public = &stack->base;
         stack->scope = NULL;
         stack->running = NULL;
+        stack->exits = NULL;
         stack->isolated = 0;
         return stack;
 }

@@ -25,6 +25,7 @@ struct stack {
         struct stack *crowded; /* next one whose forks did not all fit the ring */
         struct scope *scope;
         skua_fn *running;
+        struct exit_frame *exits;
         unsigned isolated;
         int error;
 };

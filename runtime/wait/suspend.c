@@ -71,6 +71,7 @@ static void install(struct worker *w, struct stack *stack)
         w->face.fork_public_ = stack->public;
         w->scope = stack->scope;
         w->running = stack->running;
+        w->exits = stack->exits;
         w->isolated = stack->isolated;
         /* [FD1] relaxed: the next fork looks for itself what is wanted. */
         store_relaxed_u64((struct word64 *)(void *)&w->face.fork_quiet_, w->alone);
@@ -82,6 +83,7 @@ static void leave(struct worker *w, struct stack *stack)
         stack->public = w->face.fork_public_;
         stack->scope = w->scope;
         stack->running = w->running;
+        stack->exits = w->exits;
         stack->isolated = w->isolated;
 }
 
@@ -147,6 +149,17 @@ void resume_ready(struct worker *w)
         stack_give(w, loop);
         install(w, next);
         arch_switch(&loop->context, &next->context);
+}
+
+void suspend_for_good(struct worker *w)
+{
+        struct stack *stack = w->stack, *next;
+
+        worker_flush(w);
+        next = next_stack(w); /* before the cache can give the running one */
+        stack_give(w, stack);
+        install(w, next);
+        arch_switch(&stack->context, &next->context);
 }
 
 static void wake_stack(struct stack *stack)

@@ -17,6 +17,10 @@ void suspend_first(struct worker *w);
  * waiter_wake() has been called for it and the worker has come back to it. Keeps errno. */
 void suspend(struct worker *w);
 
+/* Leaves the running stack, whose frames nobody needs any more, for the worker's loop or a stack to
+ * be resumed. Does not return. */
+void suspend_for_good(struct worker *w);
+
 /* From the worker's loop, whose stack is of no further use: goes on with the oldest stack that is
  * to be resumed. There is one. Does not return. */
 void resume_ready(struct worker *w);
