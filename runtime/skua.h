@@ -27,9 +27,11 @@
 #define SKUA_VERSION_PATCH 0
 
 #if defined(__GNUC__)
-#define SKUA_API __attribute__((visibility("default")))
+#define SKUA_API       __attribute__((visibility("default")))
+#define SKUA_NORETURN_ __attribute__((__noreturn__))
 #else
 #define SKUA_API
+#define SKUA_NORETURN_
 #endif
 
 #ifdef __cplusplus
@@ -247,7 +249,7 @@ SKUA_API void skua_fail(struct skua_worker *self, int error);
  * for. Functions on its stack are not returned to and clean up nothing: what they hold stays held,
  * and no destructor of C++ runs. A stolen fork or part of a loop ends itself alone; its error goes
  * where that of skua_fail() does. Does not return. */
-SKUA_API __attribute__((__noreturn__)) void skua_exit(struct skua_worker *self, int error);
+SKUA_API SKUA_NORETURN_ void skua_exit(struct skua_worker *self, int error);
 
 /* Should the running job give up? Live: its group and the group's parents, its deadline, the
  * runtime's stop. Costs two loads, and a look at the clock if there is a deadline. NULL: outside of
