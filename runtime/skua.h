@@ -221,9 +221,12 @@ SKUA_API ssize_t skua_submit_array(struct skua *rt, void *first, size_t count, s
                                    const struct skua_target *where);
 
 /* From a job, with the bound respected: while the queue is full the job waits and its worker goes
- * on with other work. May suspend. Errors as skua_submit_to. */
+ * on with other work. Errors as skua_submit_to, and those of awaits (see "waiting" below), if it
+ * would have to wait. */
 SKUA_API int skua_await_submit(struct skua_worker *self, struct skua_job *job,
                                const struct skua_target *where);
+SKUA_API int skua_await_submit_until(struct skua_worker *self, struct skua_job *job,
+                                     const struct skua_target *where, int64_t deadline_ns);
 
 /* From a job: queues another one on the own worker, where idle workers may steal it. Cannot fail,
  * does not wait, is not bound by queue_limit and inherits no group. */

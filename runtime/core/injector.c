@@ -191,11 +191,23 @@ void injector_sleep(struct injector *injector, uint32_t look)
         kernel_futex_wait(&injector->room, look, 0);
 }
 
-bool injector_register(struct injector *injector, struct waiter *waiter)
+bool injector_unregister(struct injector *injector, struct waiter *waiter)
 {
         struct waiter **link;
         bool listed;
 
+        list_lock(injector);
+        for (link = &injector->waiting; *link && *link != waiter; link = &(*link)->next)
+                ;
+        listed = *link == waiter;
+        if (listed)
+                *link = waiter->next;
+        list_unlock(injector);
+        return listed;
+}
+
+bool injector_register(struct injector *injector, struct waiter *waiter)
+{
         list_lock(injector);
         waiter->next = injector->waiting;
         shared_write(&waiter->next, sizeof waiter->next);
@@ -207,14 +219,8 @@ bool injector_register(struct injector *injector, struct waiter *waiter)
         /* relaxed: constant in a generation. */
         if ((door & DOOR_COUNT_MASK) >= load_relaxed_u64(&injector->limit))
                 return true;
-        list_lock(injector);
-        for (link = &injector->waiting; *link && *link != waiter; link = &(*link)->next)
-                ;
-        listed = *link == waiter;
-        if (listed)
-                *link = waiter->next;
-        list_unlock(injector);
-        return !listed; /* somebody has taken it and will wake it: wait for that */
+        /* Else somebody has taken it and will wake it: wait for that. */
+        return !injector_unregister(injector, waiter);
 }
 
 bool door_close(struct word64 *door, uint64_t generation, uint64_t *found)

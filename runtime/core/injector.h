@@ -106,6 +106,9 @@ uint32_t injector_look(struct injector *injector);
 void injector_sleep(struct injector *injector, uint32_t look);
 bool injector_register(struct injector *injector, struct waiter *waiter);
 
+/* Takes it back. False: somebody has taken it, and wakes it. */
+bool injector_unregister(struct injector *injector, struct waiter *waiter);
+
 /* Shuts the door of this generation and wakes the threads that wait before it. Async-signal-safe.
  */
 void injector_close(struct injector *injector, uint64_t generation);

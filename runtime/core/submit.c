@@ -15,7 +15,7 @@
 #include "core/runtime.h"
 #include "core/strand.h"
 #include "core/worker.h"
-#include "wait/suspend.h"
+#include "wait/await.h"
 
 /* Of an array. So many jobs are 64 GiB; and a few who ask for so many at once must not carry the
  * count of a door into its flags. */
@@ -505,18 +505,42 @@ SKUA_API void skua_group_spawn(struct skua_worker *self, struct skua_group *g, s
         park_publish(w->runtime, w->node_index);
 }
 
-SKUA_API int skua_await_submit(struct skua_worker *self, struct skua_job *job,
-                               const struct skua_target *where)
+struct submit_wait {
+        struct await await;
+        struct injector *injector;
+};
+
+static bool withdraw(struct worker *w, struct await *a)
+{
+        (void)w;
+        return injector_unregister(skua_container(a, struct submit_wait, await)->injector,
+                                   &a->waiter);
+}
+
+/* Waits until there may be room. */
+static int await_room(struct worker *w, struct injector *injector, int64_t deadline_ns)
+{
+        struct submit_wait wait = {.injector = injector};
+        int error = await_refused(w, deadline_ns);
+
+        if (error)
+                return error;
+        await_begin(w, &wait.await, withdraw);
+        if (injector_register(injector, &wait.await.waiter))
+                return await_suspend(w, &wait.await, deadline_ns);
+        return waiter_end(&wait.await.waiter);
+}
+
+SKUA_API int skua_await_submit_until(struct skua_worker *self, struct skua_job *job,
+                                     const struct skua_target *where, int64_t deadline_ns)
 {
         struct worker *w = worker_of(self);
-        struct waiter waiter = {.stack = w->stack};
         struct order order;
         int result = begin(&order, w->runtime->handle, job, where);
         struct injector *injector;
 
         if (result || order.worker || order.strand || order.at_ns)
                 return result ? result : submit_one(&order);
-        waiter_begin(&waiter);
         if (order.node_index < 0)
                 order.node_index = (int)w->node_index;
         injector = &w->runtime->nodes[order.node_index].injectors[INJECTOR_NORMAL];
@@ -525,9 +549,14 @@ SKUA_API int skua_await_submit(struct skua_worker *self, struct skua_job *job,
                 result = submit_one(&order);
                 if (result != -EAGAIN || try)
                         return result;
-                if (w->isolated)
-                        return -EDEADLK;
-                if (injector_register(injector, &waiter))
-                        suspend(w);
+                result = await_room(w, injector, deadline_ns);
+                if (result)
+                        return result;
         }
+}
+
+SKUA_API int skua_await_submit(struct skua_worker *self, struct skua_job *job,
+                               const struct skua_target *where)
+{
+        return skua_await_submit_until(self, job, where, 0);
 }

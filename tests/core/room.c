@@ -4,7 +4,7 @@
  */
 #include "core/item.h"
 
-enum { CHECKS = 24 };
+enum { CHECKS = 27 };
 
 /* ------------------------------------------------------------------ the bound */
 
@@ -177,6 +177,62 @@ static void check_await(void)
         rig_stop(rt);
 }
 
+/* What ends a wait for room early. The worker itself is kept busy meanwhile by the job that it runs
+ * next, so that no room comes. */
+struct giver_up {
+        struct skua_job job, keeper;
+        struct item items[AWAIT_LIMIT + 1];
+        struct tally ran;
+        atomic_uint kept, release;
+        int late, cancelled;
+};
+
+static void keeper_run(struct skua_worker *self, struct skua_job *job)
+{
+        struct giver_up *g = skua_container(job, struct giver_up, keeper);
+
+        (void)self;
+        atomic_store(&g->kept, 1);
+        rig_until(&g->release, 1);
+}
+
+static void giver_up_run(struct skua_worker *self, struct skua_job *job)
+{
+        struct giver_up *g = skua_container(job, struct giver_up, job);
+        struct skua_job *last = &g->items[AWAIT_LIMIT].job;
+
+        for (unsigned i = 0; i < AWAIT_LIMIT; i++)
+                skua_await_submit(self, &g->items[i].job, NULL);
+        g->late = skua_await_submit_until(self, last, NULL, 1);
+        skua_job_init(&g->keeper, keeper_run);
+        skua_spawn(self, &g->keeper);
+        g->cancelled = skua_await_submit(self, last, NULL);
+}
+
+static void check_giving_up(void)
+{
+        struct skua_options options = SKUA_OPTIONS_INIT;
+        struct giver_up g = {.kept = 0};
+        struct skua_group group;
+        struct skua *rt;
+
+        options.queue_limit = AWAIT_LIMIT;
+        rt = rig_start(1, &options);
+        skua_group_init(&group);
+        for (unsigned i = 0; i <= AWAIT_LIMIT; i++)
+                item_init(&g.items[i], &g.ran, i);
+        skua_job_init(&g.job, giver_up_run);
+        skua_group_submit(rt, &group, &g.job);
+        rig_until(&g.kept, 1);
+        skua_group_cancel(&group);
+        atomic_store(&g.release, 1);
+        skua_group_wait(&group, -1);
+        tap_is(g.late, -ETIMEDOUT, "a wait for room whose time is up does not begin");
+        tap_is(g.cancelled, -ECANCELED, "one of a cancelled job ends");
+        rig_stop(rt);
+        tap_is(tally_read(&g.ran), AWAIT_LIMIT, "and its job has not been submitted");
+}
+
 /* Many jobs that await before a narrow door, beside threads that wait there. */
 struct pusher {
         struct skua_job job;
@@ -299,6 +355,7 @@ int main(void)
         check_narrow(1);
         check_narrow(3);
         check_await();
+        check_giving_up();
         check_await_narrow(1);
         check_await_narrow(4);
         check_prefix();
