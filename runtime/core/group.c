@@ -288,20 +288,13 @@ static bool withdraw(struct worker *w, struct await *a)
         return delist(wait->group, &a->waiter);
 }
 
-SKUA_API int skua_await_group_until(struct skua_worker *self, struct skua_group *g,
-                                    int64_t deadline_ns)
+static __attribute__((noinline)) int await_empty(struct worker *w, struct skua_group *g,
+                                                 int64_t deadline_ns)
 {
-        struct worker *w = worker_of(self);
-        struct group_wait wait = {.group = g};
-        int result;
+        struct group_wait wait;
 
-        worker_flush(w);
-        if (take_result(g, &result))
-                return result;
         /* relaxed: set in the child of a fork by its only thread. */
-        if (load_relaxed_u32(&w->runtime->orphan))
-                return -EOWNERDEAD;
-        if (orphaned(g))
+        if (load_relaxed_u32(&w->runtime->orphan) || orphaned(g))
                 return -EOWNERDEAD;
         if (w->isolated)
                 return -EDEADLK;
@@ -309,9 +302,23 @@ SKUA_API int skua_await_group_until(struct skua_worker *self, struct skua_group 
                 return -ETIMEDOUT;
         await_begin(w, &wait.await, withdraw);
         wait.await.firm = true;
+        wait.group = g;
         if (!enlist(g, &wait.await.waiter))
                 return waiter_end(&wait.await.waiter);
         return await_suspend(w, &wait.await, deadline_ns);
+}
+
+SKUA_API int skua_await_group_until(struct skua_worker *self, struct skua_group *g,
+                                    int64_t deadline_ns)
+{
+        struct worker *w = worker_of(self);
+        int result;
+
+        worker_flush(w);
+        /* [GR1] acquire pairs with the last release: the jobs' writes. 0: empty, and fresh. */
+        if (!load_acquire_u64(group_word(g)))
+                return 0;
+        return take_result(g, &result) ? result : await_empty(w, g, deadline_ns);
 }
 
 SKUA_API int skua_await_group(struct skua_worker *self, struct skua_group *g)
