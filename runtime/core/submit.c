@@ -520,12 +520,13 @@ static bool withdraw(struct worker *w, struct await *a)
 /* Waits until there may be room. */
 static int await_room(struct worker *w, struct injector *injector, int64_t deadline_ns)
 {
-        struct submit_wait wait = {.injector = injector};
+        struct submit_wait wait;
         int error = await_refused(w, deadline_ns);
 
         if (error)
                 return error;
         await_begin(w, &wait.await, withdraw);
+        wait.injector = injector;
         if (injector_register(injector, &wait.await.waiter))
                 return await_suspend(w, &wait.await, deadline_ns);
         return waiter_end(&wait.await.waiter);

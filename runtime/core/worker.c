@@ -430,6 +430,13 @@ bool worker_has_work(const struct worker *w)
                injectors_visible(w->runtime->nodes[w->node_index].injectors) || io_visible(w);
 }
 
+/* Goes on with the oldest stack to be resumed. Does not return. */
+static void resume(struct worker *w)
+{
+        worker_busy(w);
+        resume_ready(w);
+}
+
 static inline __attribute__((always_inline)) struct find own(struct worker *w)
 {
         struct find found = {NULL, false};
@@ -446,10 +453,8 @@ static inline __attribute__((always_inline)) struct find own(struct worker *w)
                         return found;
                 found.fork = false;
         }
-        if (w->ready) {
-                worker_busy(w);
-                resume_ready(w); /* does not return */
-        }
+        if (w->ready)
+                resume(w);
         if ((found.job = mail_next(w)) || (found.job = queue_pop(&w->run, w->alone)))
                 return found;
         if (w->outstanding && (found.job = deque_steal(w))) {
@@ -457,6 +462,8 @@ static inline __attribute__((always_inline)) struct find own(struct worker *w)
                 return found;
         }
         found.job = from_outside(w);
+        if (!found.job && w->ready) /* a completion was awaited */
+                resume(w);
         return found;
 }
 

@@ -42,13 +42,14 @@ void io_awaited(struct skua_io *op)
 
 static int wait_for(struct worker *w, struct skua_io *op, int64_t until_ns, bool firm)
 {
-        struct io_wait wait = {.op = op};
+        struct io_wait wait;
         void *nobody = NULL;
 
         /* [IO7] acquire pairs with io_awaited(): the result. */
         if (load_acquire_ptr(waiter_of(op)))
                 return op->res;
         await_begin(w, &wait.await, withdraw);
+        wait.op = op;
         wait.await.firm = firm;
         /* [IO7] release pairs with io_awaited(): the waiter. A failure means that it has ended,
          * and acquires the result. */
