@@ -149,7 +149,9 @@ static void delist(struct worker *w, struct await *a)
                 timers_disarm_await(w, &a->timer);
         /* [AW1] relaxed: who may have asked did so under a lock that we have had since. */
         if (load_relaxed_u32(&a->asked)) {
-                a->early = -ECANCELED; /* it has ended: not to be looked at any more */
+                /* It has ended: not to be looked at any more. */
+                if (!a->early)
+                        a->early = -ECANCELED;
                 awaits_asked(w);
         }
 }
