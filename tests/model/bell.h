@@ -123,17 +123,23 @@ static inline void prepare(void)
         model_name(bells, sizeof bells, "bells");
 }
 
-static inline void begin(unsigned workers)
-{
-        unsigned how = model_any(3);
+enum { SLEEP_RAW, SLEEP_FUTEX, SLEEP_EVENT, SLEEP_KINDS };
 
+/* The last two in a ring. */
+static inline void begin_with(unsigned workers, unsigned how)
+{
         machine_begin(1);
         machine_io = (struct machine_io){
-                .ring = how, .futex = how == 1, .deferred = how && model_any(2)};
+                .ring = how, .futex = how == SLEEP_FUTEX, .deferred = how && model_any(2)};
         prepare();
         start_runtime(workers);
         if (how)
                 model_check(!skua_run(rt, give_ring, NULL), "run");
+}
+
+static inline void begin(unsigned workers)
+{
+        begin_with(workers, model_any(SLEEP_KINDS));
 }
 
 static inline void stop(enum skua_stop_how how)
