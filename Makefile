@@ -218,8 +218,8 @@ model_programs := $(if $(SAN)$(CROSS_COMPILE),,$(patsubst %.c,$(B)/%,$(wildcard 
 model_sources  := $(filter-out runtime/core/kernel.c runtime/core/slot.c,$(wildcard \
                   runtime/core/*.c)) \
                   $(filter-out runtime/wait/guard.c,$(wildcard runtime/wait/*.c)) \
-                  $(patsubst %,runtime/io/%.c,io prepare complete cancel buffers source timer \
-                  wheel) \
+                  $(patsubst %,runtime/io/%.c,io await prepare complete cancel buffers source \
+                  timer wheel) \
                   runtime/observe/stats.c $(wildcard runtime/parallel/*.c arch/model/*.c \
                   arch/model/*.S tests/model/machine/*.c)
 model_objects  := $(patsubst %,$(B)/model/%.o,$(basename $(model_sources)))

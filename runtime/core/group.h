@@ -10,9 +10,10 @@
  *   DELIVERED  the result stays readable but belongs to the past: the next hold clears it.
  *   TIMED      deadline_ns_ says when it is cancelled, which whoever asks finds out by the clock.
  *              IN_TIME: it became empty before that, and has been since.
- *   AWAITED    awaits of its jobs are listed. ASK: whoever has the lock is to ask them to look
- * again before it gives the lock up, so that cancelling never waits for it. BELOW      jobs of
- * groups below it have awaited since it was empty last.
+ *   AWAITED    awaits of its jobs are listed.
+ *   ASK        whoever has the lock is to ask them to look again before it gives the lock up, so
+ *              that cancelling never waits for it.
+ *   BELOW      jobs of groups below it have awaited since it was empty last.
  */
 #ifndef CORE_GROUP_H
 #define CORE_GROUP_H
@@ -52,7 +53,7 @@ void group_unawait(struct skua_group *group, struct await *await);
 /* The earliest deadline of the group and those above it; 0: none. NULL: no group. */
 int64_t group_deadline_ns(const struct skua_group *group);
 
-/* Has the group's time passed before it has become empty? By its word, read with [GR3]. */
+/* Has the group's time passed before it has become empty? By its word. */
 bool group_late(const struct skua_group *group, uint64_t word);
 
 /* The lock of the lists: what the word was; to set flags as it is given up. */

@@ -17,10 +17,13 @@ static struct word64 *deadline_word(const struct skua_group *group)
 
 bool group_late(const struct skua_group *group, uint64_t word)
 {
-        /* relaxed: the word, read with [GR3], came after it; if there are several deadlines, one of
-         * them. */
-        return (word & (GROUP_TIMED | GROUP_IN_TIME)) == GROUP_TIMED &&
-               kernel_now_ns() >= (int64_t)load_relaxed_u64(deadline_word(group));
+        if ((word & (GROUP_TIMED | GROUP_IN_TIME)) != GROUP_TIMED)
+                return false;
+        /* [GR3] pairs with skua_group_cancel_at(): the word, which some have read without an order,
+         * came after the deadline. */
+        fence_acquire();
+        /* relaxed: behind it; if there are several deadlines, one of them. */
+        return kernel_now_ns() >= (int64_t)load_relaxed_u64(deadline_word(group));
 }
 
 int64_t group_deadline_ns(const struct skua_group *group)

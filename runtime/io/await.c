@@ -51,10 +51,11 @@ static int wait_for(struct worker *w, struct skua_io *op, int64_t until_ns, bool
         await_begin(w, &wait.await, withdraw);
         wait.op = op;
         wait.await.firm = firm;
-        /* [IO7] release pairs with io_awaited(): the waiter. A failure means that it has ended,
-         * and acquires the result. */
+        /* [IO7] release pairs with io_awaited(): the waiter. A failure means that it has ended. */
         if (cas_acq_rel_ptr(waiter_of(op), &nobody, &wait.await.waiter))
                 await_suspend(w, &wait.await, until_ns);
+        else
+                fence_acquire(); /* [IO7] as above: a failure gives no order */
         shared_read(&op->res, sizeof op->res);
         return op->res == -ECANCELED && wait.await.early == -ETIMEDOUT ? -ETIMEDOUT : op->res;
 }

@@ -253,7 +253,6 @@ void timers_disarm_io(struct worker *home, uint64_t *timer)
 
 void timers_arm_await(struct worker *w, struct wheel_node *node, int64_t deadline_ns)
 {
-        node->flags = TIMER_AWAIT;
         arm(w, node, deadline_ns);
 }
 

@@ -70,7 +70,14 @@ bool timers_delay(struct worker *w, struct skua_job *job, const struct timer_del
 void timers_arm_io(struct worker *w, uint64_t *node, int64_t deadline_ns);
 void timers_disarm_io(struct worker *home, uint64_t *node);
 
-/* That of an await: armed or moved; after disarm nobody is about to tell it any more. Owner. */
+/* That of an await, before anybody else knows it. */
+static inline void timers_init_await(struct wheel_node *node)
+{
+        node->link = NULL;
+        node->flags = TIMER_AWAIT;
+}
+
+/* Armed or moved; after disarm nobody is about to tell it any more. Owner. */
 void timers_arm_await(struct worker *w, struct wheel_node *node, int64_t deadline_ns);
 void timers_disarm_await(struct worker *w, struct wheel_node *node);
 

@@ -11,6 +11,9 @@
 #include "wait/stack.h"
 #include "wait/suspend.h"
 
+/* What others may write. */
+#define ASKED_BYTES (sizeof(struct await) - offsetof(struct await, asked))
+
 int await_refused(const struct worker *w, int64_t until_ns)
 {
         /* relaxed: set in the child of a fork by its only thread. */
@@ -145,8 +148,12 @@ static void delist(struct worker *w, struct await *a)
         if (a->timed)
                 timers_disarm_await(w, &a->timer);
         /* [AW1] relaxed: who may have asked did so under a lock that we have had since. */
-        if (load_relaxed_u32(&a->asked))
+        if (load_relaxed_u32(&a->asked)) {
+                /* It has ended: not to be looked at any more. */
+                if (!a->early)
+                        a->early = -ECANCELED;
                 awaits_asked(w);
+        }
 }
 
 int await_suspend(struct worker *w, struct await *a, int64_t until_ns)
@@ -155,12 +162,13 @@ int await_suspend(struct worker *w, struct await *a, int64_t until_ns)
         a->scope = w->scope;
         a->group = a->firm ? NULL : w->scope->group;
         a->timed = false;
-        a->timer.link = NULL;
-        shared_new(&a->asked, sizeof a->asked);
+        timers_init_await(&a->timer);
+        shared_new(&a->asked, ASKED_BYTES);
         store_relaxed_u32(&a->asked, 0); /* relaxed: nobody knows it yet */
         enlist(w, a);
         look(w, a);
         suspend(w);
         delist(w, a);
+        shared_gone(&a->asked, ASKED_BYTES);
         return waiter_end(&a->waiter);
 }

@@ -340,6 +340,28 @@ static void cancel(void)
         shared_gone(&group, sizeof group);
 }
 
+/* A time to cancel that is far away changes nothing, whenever it is set. */
+static void far_canceller(void *arg)
+{
+        (void)arg;
+        skua_group_cancel_at(stand_->handle, &group, (int64_t)1 << 50);
+}
+
+static void far_time(void)
+{
+        unsigned set;
+
+        prepare();
+        skua_group_hold(&group, 2);
+        set = start_thread(cancelled_part, 0) | start_thread(cancelled_part, 1) |
+              start_thread(far_canceller, 0);
+        model_check(!skua_group_wait(&group, -1), "wait");
+        check_parts(2);
+        model_threads_join(set);
+        model_check(!skua_group_wait(&group, -1), "wait");
+        shared_gone(&group, sizeof group);
+}
+
 /* The first error is the group's, and what was written before it is seen. */
 static void failing_part(void *arg)
 {
@@ -388,6 +410,7 @@ static const struct model_scenario scenarios[] = {
         {.name = "group: a job after it", .run = then},
         {.name = "group: a job after it, and a waiter", .run = then_waiters},
         {.name = "group: cancel", .run = cancel},
+        {.name = "group: a time far away", .run = far_time},
         {.name = "group: errors", .run = errors},
 };
 
