@@ -325,15 +325,14 @@ static void timers_look(struct worker *w, int64_t now)
 static __attribute__((noinline)) struct find fair(struct worker *w)
 {
         int64_t now = kernel_now_ns(), turn_ns = (now - w->budget_start_ns) / w->budget_full;
-        int64_t job_ns = turn_ns - w->entered_ns / w->budget_full;
         struct find found = {NULL, false};
 
         w->budget_start_ns = now;
+        w->jobs_long = w->turns_long && turn_ns - w->entered_ns / w->budget_full >= JOBS_LONG_NS;
         w->budget_full = turn_ns * FAIR_TURNS <= FAIR_NS ? FAIR_TURNS
                          : turn_ns >= FAIR_NS            ? 1
                                                          : (unsigned)(FAIR_NS / turn_ns);
         w->budget = w->budget_full;
-        w->jobs_long = w->turns_long && job_ns >= JOBS_LONG_NS;
         w->turns_long = turn_ns >= JOBS_LONG_NS;
         w->entered_ns = 0;
         timers_look(w, now);

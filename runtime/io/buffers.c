@@ -102,15 +102,23 @@ static bool wants_more(const struct buffer_set *set)
         return count < OFFERED_LEAST || (uint64_t)count * load_relaxed_u32(&set->average) < WINDOW;
 }
 
-/* The ring, and behind it the numbers of those that are spare. */
-static size_t ring_bytes(const struct skua_buffers *b)
-{
-        return b->count_ * (sizeof(struct io_uring_buf) + sizeof(uint16_t));
-}
-
 static size_t stride_of(const struct skua_buffers *b)
 {
         return b->bytes_ % PAGE_BYTES ? b->bytes_ : b->bytes_ + STEP_BYTES;
+}
+
+/* The ring, and behind it the numbers of those that are spare: whole pages. */
+static size_t ring_bytes(const struct skua_buffers *b)
+{
+        size_t bytes = b->count_ * (sizeof(struct io_uring_buf) + sizeof(uint16_t));
+
+        return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+}
+
+/* The same, and behind it the buffers. */
+static size_t set_bytes(const struct skua_buffers *b)
+{
+        return ring_bytes(b) + b->count_ * stride_of(b);
 }
 
 static void lay(struct buffer_set *set, unsigned number)
@@ -154,10 +162,7 @@ static int register_set(struct io *io, struct buffer_set *set)
 
 static void free_set(struct buffer_set *set)
 {
-        const struct skua_buffers *b = set->buffers;
-
-        memory_unmap(set->ring, ring_bytes(b));
-        memory_unmap(set->memory, b->count_ * stride_of(b));
+        memory_unmap(set->ring, set_bytes(set->buffers));
         free(set);
 }
 
@@ -171,17 +176,13 @@ static struct buffer_set *make_set(struct io *io, struct skua_buffers *b)
         memset(set, 0, sizeof *set);
         set->buffers = b;
         set->io = io;
-        set->ring = memory_map(ring_bytes(b), node);
         set->stride = stride_of(b);
-        set->memory = memory_map(b->count_ * set->stride, node);
-        if (!set->ring || !set->memory) {
-                if (set->ring)
-                        memory_unmap(set->ring, ring_bytes(b));
-                if (set->memory)
-                        memory_unmap(set->memory, b->count_ * stride_of(b));
+        set->ring = memory_map(set_bytes(b), node);
+        if (!set->ring) {
                 free(set);
                 return NULL;
         }
+        set->memory = (char *)set->ring + ring_bytes(b);
         set->error = register_set(io, set);
         set->spare = (uint16_t *)(void *)&set->ring->bufs[b->count_];
         while (set->spare_count < b->count_) {
