@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BUFFERS = 256, BUFFER_BYTES = 32768, GATHER = 8, QUEUE_MOST = 16, MESSAGE = 64 };
+enum { BUFFERS = 256, BUFFER_BYTES = 65536, GATHER = 8, QUEUE_MOST = 16, MESSAGE = 64 };
 #define BURN_NS      1000000
 #define ACCEPT_PAUSE 10000000 /* ns, when there are no descriptors left */
 

@@ -33,7 +33,7 @@ void worker_init(struct worker *w, struct runtime *rt, unsigned index)
         w->budget = w->budget_full = 1;
         w->searching = w->callback = false;
         w->pauses = 0;
-        w->jobs_long = w->ring_first = w->sentinel = false;
+        w->jobs_long = w->turns_long = w->ring_first = w->sentinel = false;
         w->slept_ns = INT64_MAX; /* a spinner would only be in the way of those who start */
         w->fault = NULL;
         w->stack_cache = w->crowded = NULL;

@@ -362,11 +362,13 @@ static __attribute__((noinline)) struct find fair(struct worker *w)
         struct find found = {NULL, false};
 
         w->budget_start_ns = now;
+        w->jobs_long = w->turns_long && turn_ns - w->entered_ns / w->budget_full >= JOBS_LONG_NS;
         w->budget_full = turn_ns * FAIR_TURNS <= FAIR_NS ? FAIR_TURNS
                          : turn_ns >= FAIR_NS            ? 1
                                                          : (unsigned)(FAIR_NS / turn_ns);
         w->budget = w->budget_full;
-        w->jobs_long = turn_ns >= JOBS_LONG_NS;
+        w->turns_long = turn_ns >= JOBS_LONG_NS;
+        w->entered_ns = 0;
         timers_look(w, now);
         if (sources_any(&w->runtime->sources))
                 sources_poll(w);

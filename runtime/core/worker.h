@@ -43,6 +43,7 @@ struct worker {
         bool searching;           /* counted in the summary */
         bool callback;            /* in on_thread: not a job */
         bool jobs_long;           /* of late: what is to be sent shall not wait for them */
+        bool turns_long;          /* of late: jobs, or what the kernel does for their I/O */
         bool sentinel;            /* looks after the others' rings while idle */
         bool ring_first;          /* its completions before the injector, in turns */
         struct io *io;            /* NULL: no I/O yet */
@@ -52,6 +53,7 @@ struct worker {
         unsigned fair_turn;       /* which source is asked first then */
         unsigned budget_full;     /* as it was set last */
         int64_t budget_start_ns;
+        int64_t entered_ns; /* in the kernel since then, where turns are long */
         /* jobs of one group that have ended but are not yet counted down, see worker_flush() */
         struct skua_group *due_group;
         uint64_t due_count;

@@ -2,8 +2,13 @@
  *
  * Provided buffers. Each worker that uses them has a set of its own: the buffers, and the ring
  * through which the kernel gets them. The kernel takes from the ring's head; whoever has read a
- * buffer lays it behind its tail, under the set's lock. Which are out is counted by completions and
- * returns, as the kernel does not tell.
+ * buffer lays it behind its tail, under the set's lock. How many it has is counted by completions
+ * and returns, as the kernel does not tell.
+ *
+ * The kernel receives into all that it has before we send the first of it, and the ring hands out
+ * the buffer that has rested longest: with all buffers in it, what is received leaves the cache
+ * before it is read. So the ring gets as many as WINDOW bytes need; the others are spare, and the
+ * last one returned is the first to go in again.
  */
 #include "io/buffers.h"
 
@@ -16,21 +21,30 @@
 #include "place/memory.h"
 
 enum { BUFFERS_MOST = 32768, GROUPS = 65536 };
+enum { WINDOW = 256 << 10, OFFERED_LEAST = 4, AVERAGE_SHIFT = 4 };
+/* Without the step, buffers of whole pages would all begin in the same few sets of the caches. */
+enum { PAGE_BYTES = 4096, STEP_BYTES = 3 * 64 };
 
 struct buffer_set {
         struct buffer_set *next; /* of the io */
         struct skua_buffers *buffers;
-        struct io *io;           /* NULL: its ring has gone */
-        struct skua_io *waiting; /* under the io's lock */
+        struct io *io; /* NULL: its ring has gone */
+        /* what waits for a buffer: newest first, and, before those, oldest first; under the io's
+         * lock */
+        struct skua_io *waiting, *oldest;
         struct io_uring_buf_ring *ring;
         char *memory;
-        int error;     /* of the registration */
-        uint16_t head; /* where buffers_pick() takes */
-        _Alignas(ARCH_APART) struct word32 lock;
-        uint16_t tail;
-        bool wanted;            /* somebody waits */
-        struct word32 taken;    /* written under the io's lock */
-        struct word32 returned; /* written under the set's lock */
+        size_t stride;
+        int error;             /* of the registration */
+        uint16_t head;         /* where buffers_pick() takes */
+        struct word32 taken;   /* from the ring; written under the io's lock */
+        struct word32 average; /* bytes of a receive, over the last few; under the io's lock */
+        _Alignas(ARCH_APART) struct word32 lock; /* of all below */
+        bool wanted;                             /* somebody waits */
+        uint16_t spare_count;
+        uint16_t *spare;
+        struct word32 laid; /* into the ring, ever: its tail */
+        struct word32 returned;
 };
 
 /* Numbers that are in use, by any runtime of the process. */
@@ -72,34 +86,67 @@ static void set_unlock(struct buffer_set *set)
 }
 
 /* How many the kernel has, at most. */
-static unsigned available(const struct buffer_set *set)
+static unsigned offered(const struct buffer_set *set)
 {
-        /* relaxed, both: one of them is behind its lock, the other only makes it look like less. */
-        return set->buffers->count_ -
-               (load_relaxed_u32(&set->taken) - load_relaxed_u32(&set->returned));
+        /* relaxed, both: one of them is behind its lock, or it is a hint; seen late, they make it
+         * look like more, and what is then missing in the ring is spare: see reissue(). */
+        return load_relaxed_u32(&set->laid) - load_relaxed_u32(&set->taken);
 }
 
+/* Shall the kernel have one more? */
+static bool wants_more(const struct buffer_set *set)
+{
+        unsigned count = offered(set);
+
+        /* relaxed: a measure. */
+        return count < OFFERED_LEAST || (uint64_t)count * load_relaxed_u32(&set->average) < WINDOW;
+}
+
+static size_t stride_of(const struct skua_buffers *b)
+{
+        return b->bytes_ % PAGE_BYTES ? b->bytes_ : b->bytes_ + STEP_BYTES;
+}
+
+/* The ring, and behind it the numbers of those that are spare: whole pages. */
 static size_t ring_bytes(const struct skua_buffers *b)
 {
-        return b->count_ * sizeof(struct io_uring_buf);
+        size_t bytes = b->count_ * (sizeof(struct io_uring_buf) + sizeof(uint16_t));
+
+        return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+}
+
+/* The same, and behind it the buffers. */
+static size_t set_bytes(const struct skua_buffers *b)
+{
+        return ring_bytes(b) + b->count_ * stride_of(b);
 }
 
 static void lay(struct buffer_set *set, unsigned number)
 {
         const struct skua_buffers *b = set->buffers;
-        struct io_uring_buf *buf = &set->ring->bufs[set->tail & (b->count_ - 1)];
+        uint32_t laid = load_relaxed_u32(&set->laid); /* relaxed: under the lock */
+        struct io_uring_buf *buf = &set->ring->bufs[laid & (b->count_ - 1)];
 
-        buf->addr = (uint64_t)(uintptr_t)(set->memory + number * b->bytes_);
+        buf->addr = (uint64_t)(uintptr_t)(set->memory + number * set->stride);
         buf->len = (uint32_t)b->bytes_;
         buf->bid = (uint16_t)number;
-        set->tail++;
+        store_relaxed_u32(&set->laid, laid + 1); /* relaxed: under the lock */
 }
 
 static void show(struct buffer_set *set)
 {
         /* [UR1] release pairs with the kernel's acquire, or that of buffers_pick(). A 16-bit word
          * of the kernel's interface, which arch.h does not have. */
-        __atomic_store_n(&set->ring->tail, set->tail, __ATOMIC_RELEASE);
+        __atomic_store_n(&set->ring->tail, (uint16_t)load_relaxed_u32(&set->laid),
+                         __ATOMIC_RELEASE);
+}
+
+/* Spare buffers go to the kernel; some are there or none is left. Under the lock. */
+static void top_up(struct buffer_set *set)
+{
+        while (set->spare_count && wants_more(set)) /* bound: the buffers of the set */
+                lay(set, set->spare[--set->spare_count]);
+        show(set);
 }
 
 static int register_set(struct io *io, struct buffer_set *set)
@@ -115,10 +162,7 @@ static int register_set(struct io *io, struct buffer_set *set)
 
 static void free_set(struct buffer_set *set)
 {
-        const struct skua_buffers *b = set->buffers;
-
-        memory_unmap(set->ring, ring_bytes(b));
-        memory_unmap(set->memory, b->count_ * b->bytes_);
+        memory_unmap(set->ring, set_bytes(set->buffers));
         free(set);
 }
 
@@ -132,20 +176,21 @@ static struct buffer_set *make_set(struct io *io, struct skua_buffers *b)
         memset(set, 0, sizeof *set);
         set->buffers = b;
         set->io = io;
-        set->ring = memory_map(ring_bytes(b), node);
-        set->memory = memory_map(b->count_ * b->bytes_, node);
-        if (!set->ring || !set->memory) {
-                if (set->ring)
-                        memory_unmap(set->ring, ring_bytes(b));
-                if (set->memory)
-                        memory_unmap(set->memory, b->count_ * b->bytes_);
+        set->stride = stride_of(b);
+        set->ring = memory_map(set_bytes(b), node);
+        if (!set->ring) {
                 free(set);
                 return NULL;
         }
+        set->memory = (char *)set->ring + ring_bytes(b);
         set->error = register_set(io, set);
-        for (unsigned i = 0; i < b->count_; i++)
-                lay(set, i);
-        show(set);
+        set->spare = (uint16_t *)(void *)&set->ring->bufs[b->count_];
+        while (set->spare_count < b->count_) {
+                set->spare[set->spare_count] = (uint16_t)(b->count_ - 1 - set->spare_count);
+                set->spare_count++;
+        }
+        store_relaxed_u32(&set->average, (uint32_t)b->bytes_); /* relaxed: nobody else has it */
+        top_up(set);
         return set;
 }
 
@@ -219,7 +264,7 @@ SKUA_API void *skua_buffers_data(struct skua_buffers *b, const struct skua_io *i
         /* [BF2] pairs with skua_buffers_use(). */
         set = load_acquire_ptr(set_of(b, io->home_));
         *number = io->home_ << 16 | index;
-        return set->memory + index * b->bytes_;
+        return set->memory + index * set->stride;
 }
 
 SKUA_API void skua_buffers_return(struct skua_worker *self, struct skua_buffers *b, uint32_t number)
@@ -231,8 +276,12 @@ SKUA_API void skua_buffers_return(struct skua_worker *self, struct skua_buffers 
 
         if (!alone)
                 set_lock(set);
-        lay(set, number & 0xffff);
-        show(set);
+        if (wants_more(set)) {
+                lay(set, number & 0xffff);
+                show(set);
+        } else {
+                set->spare[set->spare_count++] = (uint16_t)number;
+        }
         /* relaxed, both: under the lock. */
         store_relaxed_u32(&set->returned, load_relaxed_u32(&set->returned) + 1);
         wanted = set->wanted;
@@ -243,102 +292,135 @@ SKUA_API void skua_buffers_return(struct skua_worker *self, struct skua_buffers 
                 gate_request(w->runtime, number >> 16, GATE_REQUEST_BUFFERS);
 }
 
-void buffers_taken(struct skua_io *op)
+void buffers_taken(struct skua_io *op, int32_t bytes)
 {
         struct buffer_set *set = op->set_;
+        /* relaxed, all: under the io's lock. */
+        uint32_t average = load_relaxed_u32(&set->average);
 
-        /* relaxed, both: under the io's lock. */
         store_relaxed_u32(&set->taken, load_relaxed_u32(&set->taken) + 1);
+        if (bytes > 0)
+                store_relaxed_u32(&set->average, average - (average >> AVERAGE_SHIFT) +
+                                                         ((uint32_t)bytes >> AVERAGE_SHIFT));
 }
 
-void buffers_wait(struct io *io, struct skua_io *op)
+static bool anybody_waits(const struct buffer_set *set)
+{
+        return set->waiting || set->oldest;
+}
+
+void buffers_wait(struct io *io, const struct worker *taker, struct skua_io *op)
 {
         struct buffer_set *set = op->set_;
-        bool some;
 
         io_list_remove(op);
         io_list_add(&set->waiting, op);
         op->state_ |= IO_WAITS;
-        set_lock(set);
-        some = available(set);
-        set->wanted = !some;
-        set_unlock(set);
-        if (some)
+        if (taker == io->worker)
+                io->hungry = true;
+        else
                 gate_request(io->worker->runtime, io->worker->index, GATE_REQUEST_BUFFERS);
 }
 
-void buffers_ended(struct io *io, struct skua_io *op)
+/* The oldest of those that wait. Two stacks make a queue: each is turned over once. */
+static struct skua_io *oldest(struct buffer_set *set)
 {
-        struct buffer_set *set = op->set_;
+        struct skua_io *op;
 
-        /* It was perhaps the one for which the buffers were kept that are there. */
-        if (set->waiting)
-                gate_request(io->worker->runtime, io->worker->index, GATE_REQUEST_BUFFERS);
+        if (set->oldest)
+                return set->oldest;
+        while ((op = set->waiting)) { /* bound: those that wait */
+                io_list_remove(op);
+                io_list_add(&set->oldest, op);
+        }
+        return set->oldest;
 }
 
 void buffers_stop(struct io *io)
 {
+        struct skua_io *op;
+
         for (struct buffer_set *set = io->sets; set; set = set->next)
-                while (set->waiting)
-                        io_ask(io, set->waiting);
+                while ((op = oldest(set)))
+                        io_ask(io, op);
+}
+
+static void ask_those_of(struct io *io, struct skua_io *list, int fd)
+{
+        for (struct skua_io *op = list, *next; op; op = next) {
+                next = op->next_;
+                if (((const struct io_uring_sqe *)(void *)op->sqe_)->fd == fd)
+                        io_ask(io, op);
+        }
 }
 
 void buffers_ask(struct io *io, int fd)
 {
-        struct skua_io *op, *next;
-
-        for (struct buffer_set *set = io->sets; set; set = set->next)
-                for (op = set->waiting; op; op = next) {
-                        next = op->next_;
-                        if (((const struct io_uring_sqe *)(void *)op->sqe_)->fd == fd)
-                                io_ask(io, op);
-                }
-}
-
-/* The oldest of those that wait; they are few. */
-static struct skua_io *oldest(struct buffer_set *set)
-{
-        struct skua_io *op = set->waiting;
-
-        while (op && op->next_)
-                op = op->next_;
-        return op;
-}
-
-/* Each of those that can have a buffer is issued again: they came back because there was data. */
-static void reissue(struct io *io, struct buffer_set *set)
-{
-        /* relaxed: what is returned after this look is seen below. */
-        uint32_t returned = load_relaxed_u32(&set->returned);
-        struct skua_io *op;
-        bool again;
-
-        /* Bound: the buffers of the set. */
-        for (unsigned left = available(set); left; left--) {
-                io_lock(io);
-                op = oldest(set);
-                if (op)
-                        io_list_remove(op);
-                io_unlock(io);
-                if (!op)
-                        return;
-                io_issue(io, op);
+        for (struct buffer_set *set = io->sets; set; set = set->next) {
+                ask_those_of(io, set->waiting, fd);
+                ask_those_of(io, set->oldest, fd);
         }
+}
+
+/* Issues the oldest again, if anybody waits. True: others do. */
+static bool issue_oldest(struct io *io, struct buffer_set *set)
+{
+        struct skua_io *op;
+        bool others;
+
+        io_lock(io);
+        op = oldest(set);
+        if (op)
+                io_list_remove(op);
+        others = anybody_waits(set);
+        io_unlock(io);
+        if (op)
+                io_issue(io, op);
+        return others;
+}
+
+/* No buffer is left for those that wait: who returns the next one says so. False: somebody has
+ * returned one since the look at the count, and has told nobody. */
+static bool await_return(struct io *io, struct buffer_set *set, uint32_t returned)
+{
+        bool none;
+
         io_lock(io);
         set_lock(set);
-        /* relaxed: under the lock. Who has returned one meanwhile has told nobody. */
-        again = set->waiting && load_relaxed_u32(&set->returned) != returned;
-        set->wanted = set->waiting && !again;
+        none = load_relaxed_u32(&set->returned) == returned; /* relaxed: under the lock */
+        set->wanted = none && anybody_waits(set);
         set_unlock(set);
         io_unlock(io);
-        if (again)
-                gate_request(io->worker->runtime, io->worker->index, GATE_REQUEST_BUFFERS);
+        return none;
+}
+
+/* As many are issued again as there are buffers. Each takes one, or, as its peer is silent (the
+ * last completion before a set is empty is of one that has no more data), is armed and keeps none
+ * from the others: hence another look. True: it is wanted. */
+static bool reissue(struct io *io, struct buffer_set *set)
+{
+        uint32_t returned;
+        unsigned left;
+        bool more = true;
+
+        set_lock(set);
+        top_up(set);
+        left = offered(set);
+        returned = load_relaxed_u32(&set->returned); /* relaxed: under the lock */
+        set_unlock(set);
+        if (!left)
+                return !await_return(io, set, returned);
+        for (; more && left; left--) /* bound: the buffers of the set */
+                more = issue_oldest(io, set);
+        return more;
 }
 
 void buffers_reissue(struct io *io)
 {
+        io->hungry = false;
         for (struct buffer_set *set = io->sets; set; set = set->next)
-                reissue(io, set);
+                if (reissue(io, set))
+                        io->hungry = true;
 }
 
 void buffers_retire(struct io *io)

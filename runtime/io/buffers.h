@@ -7,19 +7,18 @@
 
 #include "io/io.h"
 
-/* The operation has found its set empty; it waits until a buffer comes back. Under the lock. */
-void buffers_wait(struct io *io, struct skua_io *op);
+/* The operation has found its set empty, says a completion that `taker` has taken; it waits until
+ * there is a buffer. Under the lock. */
+void buffers_wait(struct io *io, const struct worker *taker, struct skua_io *op);
 
-/* A completion carries a buffer of the operation's set. Under the lock. */
-void buffers_taken(struct skua_io *op);
+/* A completion carries a buffer of the operation's set with so many bytes. Under the lock. */
+void buffers_taken(struct skua_io *op, int32_t bytes);
 
 /* All that wait are to be cancelled. Under the lock. */
 void buffers_stop(struct io *io);
 
-/* An operation of a set has ended. Under the lock. */
-void buffers_ended(struct io *io, struct skua_io *op);
-
-/* Issues those that wait, as far as there are buffers. Owner. */
+/* Issues those that wait, as far as there are buffers; io->hungry: call it again when that has been
+ * sent and what came back is taken. Owner. */
 void buffers_reissue(struct io *io);
 
 /* Those that wait for data of this descriptor are to be cancelled. Under the lock. */

@@ -274,8 +274,6 @@ static void end_flight(struct io *io, struct skua_io *op)
         if (op->state_ & IO_TIMED)
                 timers_disarm_io(w, op->timer_);
         io_list_remove(op);
-        if (op->set_)
-                buffers_ended(io, op);
         if (op->state_ & IO_CHAINED && runtime_stopping(w->runtime))
                 gate_request(w->runtime, w->index, GATE_REQUEST_STOP);
         op->state_ &= IO_MULTI;
@@ -310,11 +308,11 @@ static bool complete(struct io *io, struct worker *taker, struct skua_io *op,
         if (multi && !io->spare && load_acquire_u32(pending_of(op)) && !refill_spare(io))
                 return false;
         if (last.flags & IORING_CQE_F_BUFFER && op->set_)
-                buffers_taken(op);
+                buffers_taken(op, last.res);
         if (!more && last.res == -ENOBUFS && op->set_) {
                 /* Also what comes after everything that waited has been cancelled. */
                 if (!(state & IO_CANCEL) && !runtime_cancelling(io->worker->runtime)) {
-                        buffers_wait(io, op);
+                        buffers_wait(io, taker, op);
                         return true;
                 }
                 last.res = -ECANCELED;

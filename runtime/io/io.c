@@ -157,7 +157,7 @@ void io_requests(struct worker *w, uint32_t requests)
         if (requests & GATE_REQUEST_CANCEL)
                 io_cancel_asked(w->io);
         if (requests & GATE_REQUEST_BUFFERS)
-                buffers_reissue(w->io);
+                w->io->hungry = true;
         /* What has ended without the kernel. */
         if (queue_count(&w->batch))
                 worker_moved(w);
@@ -177,14 +177,35 @@ void io_between(struct worker *w)
                 io_send(io);
 }
 
+/* Where turns are long the kernel's part of them is measured: that it copies much makes no job
+ * long. */
+int io_enter(struct io *io)
+{
+        struct worker *w = io->worker;
+        int64_t begin_ns = w->turns_long ? kernel_now_ns() : 0;
+        int result = ring_enter(&io->ring, false, 0);
+
+        if (begin_ns)
+                w->entered_ns += kernel_now_ns() - begin_ns;
+        return result;
+}
+
 bool io_turn(struct worker *w)
 {
         struct io *io = w->io;
         unsigned count;
 
-        if (!ring_ready(&io->ring) &&
-            (ring_unsent(&io->ring) || ring_hides(&io->ring) || ring_due(&io->ring)))
-                ring_enter(&io->ring, false, 0);
+        while (!ring_ready(&io->ring)) {
+                /* Not before: what is sent now gives buffers back, and which the kernel has is not
+                 * known before all completions are taken. */
+                if (io->hungry)
+                        buffers_reissue(io);
+                if (ring_unsent(&io->ring) || ring_hides(&io->ring) || ring_due(&io->ring))
+                        io_enter(io);
+                /* Bound: those that wait for buffers, while the kernel takes entries. */
+                if (!io->hungry || ring_unsent(&io->ring))
+                        break;
+        }
         if (!ring_ready(&io->ring))
                 return false;
         io_lock(io);

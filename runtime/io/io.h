@@ -41,7 +41,8 @@ struct io {
         /* the operation that the caller is filling in */
         struct skua_io *open;
         struct io_uring_sqe *open_sqe;
-        uint64_t wake_value;                     /* where a read of the eventfd goes */
+        bool hungry;         /* what waits for buffers is to be issued again; owner */
+        uint64_t wake_value; /* where a read of the eventfd goes */
         _Alignas(ARCH_APART) struct word32 lock; /* of all below, and of completions */
         struct skua_io *endless, *asked;
         bool wake_pending;   /* an operation that ends when somebody wakes us is in flight */
@@ -73,6 +74,10 @@ void io_retire(struct worker *w);
 /* Between two jobs: what has been prepared is shown to the kernel, and sent if jobs are long. */
 void io_between(struct worker *w);
 
+/* Hands the kernel what has been published and makes completions visible: 0 or an error of the
+ * kernel. Owner. */
+int io_enter(struct io *io);
+
 /* Fills the batch with completions; enters the kernel if that may bring some or something is to be
  * sent. True: there are jobs. */
 bool io_turn(struct worker *w);
@@ -94,12 +99,12 @@ struct io_uring_sqe *io_internal(struct io *io, uint64_t user_data);
 /* Moves completions of `io` to the batch of `taker`, with the lock held; how many jobs. */
 unsigned io_reap(struct io *io, struct worker *taker);
 
-/* Is there anything that its own ring wants the worker for? What the ring hides does not count: its
- * flag may stand when there is nothing, see ring_hides(), and a sleep in the ring begins with a
- * look of the kernel's own. */
+/* Is there anything that its own ring wants the worker for? Owner. What the ring hides does not
+ * count: its flag may stand when there is nothing, see ring_hides(), and a sleep in the ring begins
+ * with a look of the kernel's own. */
 static inline bool io_visible(const struct worker *w)
 {
-        return w->io && ring_ready(&w->io->ring);
+        return w->io && (ring_ready(&w->io->ring) || w->io->hungry);
 }
 
 /* Must the worker sleep in its ring? From then on it always does. */

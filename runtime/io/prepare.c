@@ -111,7 +111,7 @@ int io_send(struct io *io)
         if (!ring_unsent(&io->ring))
                 return 0;
         do
-                result = ring_enter(&io->ring, false, 0);
+                result = io_enter(io);
         while (result == -EINTR); /* bound: as many signals as come */
         return result;
 }

@@ -5,9 +5,9 @@
  */
 /* link: -luring */
 #include "ops.h"
+#include "release.h"
 
 #include <sys/ioctl.h>
-#include <sys/utsname.h>
 
 enum { OPS = 50, SOON_NS = 3000000, CHECKS = 9, RUNS = 4 };
 #define FAR_NS 3600000000000
@@ -144,17 +144,6 @@ static void check_all(unsigned workers, unsigned flags)
                "stopped long before: cancelled, and the timers are gone");
         close(s.pipe[0]);
         close(s.pipe[1]);
-}
-
-/* Linux 6.1 was seen to end reads of a pipe that others share with -ECANCELED now and then, which
- * nobody had asked for; why is not known. */
-static bool kernel_is_old(void)
-{
-        struct utsname name;
-        unsigned major = 0, minor = 0;
-
-        return uname(&name) || sscanf(name.release, "%u.%u", &major, &minor) != 2 || major < 6 ||
-               (major == 6 && minor < 7);
 }
 
 int main(void)

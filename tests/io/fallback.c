@@ -13,11 +13,11 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 
 #include "io/calls.h"
 #include "io/compat.h"
+#include "release.h"
 
 enum { BIG = 300000 };
 
@@ -481,23 +481,13 @@ static void compare(const struct notes *a, const struct notes *b)
         tap_ok(a->count == b->count && !differ, "%u operations have the same results", a->count);
 }
 
-/* What older kernels answer is another matter: pipes that are O_NONBLOCK, timeouts that repeat. */
-static bool is_old(void)
-{
-        unsigned major = 0, minor = 0;
-        struct utsname name;
-
-        return uname(&name) || sscanf(name.release, "%u.%u", &major, &minor) != 2 || major < 6 ||
-               (major == 6 && minor < 7);
-}
-
 static void test_same(unsigned workers)
 {
         struct skua_options options = SKUA_OPTIONS_INIT;
         struct skua *rt;
         int error;
 
-        options.flags = is_old() ? SKUA_NO_RING : 0;
+        options.flags = kernel_is_old() ? SKUA_NO_RING : 0;
         rt = rig_start(workers, &options);
 
         run_programme(rt, &by_ring);

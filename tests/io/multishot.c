@@ -5,7 +5,7 @@
  */
 #include "io/ops.h"
 
-enum { CHECKS = 20, STREAMS = 24, CHUNK = 64 };
+enum { CHECKS = 25, STREAMS = 24, CHUNK = 64, LARGE = 1 << 20 };
 
 /* ------------------------------------------------------------------ streams of numbers */
 
@@ -143,18 +143,24 @@ static void *feed(void *arg)
         return NULL;
 }
 
-static void test_streams(unsigned workers, unsigned count, unsigned buffers, unsigned pause)
+struct shape {
+        unsigned workers, streams, buffers, pause;
+        size_t bytes; /* of each buffer; of large ones the kernel gets a few at a time */
+};
+
+static void test_streams(const struct shape *shape)
 {
+        unsigned workers = shape->workers, count = shape->streams;
         struct skua *rt = rig_start(workers, NULL);
         struct begin begins[STREAMS];
         struct streams *set = calloc(1, sizeof *set);
         pthread_t feeder;
 
         set->count = count;
-        set->pause = pause;
-        set->goal = rig_rounds(pause ? 4000 : 30000);
+        set->pause = shape->pause;
+        set->goal = rig_rounds(shape->pause ? 4000 : 30000);
         skua_group_init(&set->group);
-        if (skua_buffers_init(rt, &set->buffers, buffers, CHUNK))
+        if (skua_buffers_init(rt, &set->buffers, shape->buffers, shape->bytes))
                 printf("Bail out! no buffers\n"), exit(3);
         for (unsigned i = 0; i < count; i++) {
                 struct skua_target where = SKUA_TARGET_INIT;
@@ -173,13 +179,88 @@ static void test_streams(unsigned workers, unsigned count, unsigned buffers, uns
         join(feeder);
         tap_is(skua_group_wait(&set->group, -1), 0, "in order, never two at once, none lost");
         printf("# %u workers, %u streams, %u buffers: %u handled, %u prepared anew\n", workers,
-               count, buffers, atomic_load(&set->turns), atomic_load(&set->again));
+               count, shape->buffers, atomic_load(&set->turns), atomic_load(&set->again));
         if (workers & 1)
                 skua_buffers_fini(&set->buffers);
         rig_stop(rt);
         if (!(workers & 1))
                 skua_buffers_fini(&set->buffers);
         free(set);
+}
+
+/* ------------------------------------------------------------------ one buffer for three */
+
+enum { KEEPS, SILENT, TALKS, RECEIVERS };
+
+struct few {
+        struct skua_buffers buffers;
+        struct op ops[RECEIVERS];
+        struct tally got[RECEIVERS];
+        uint32_t kept;
+};
+
+static void few_done(struct skua_worker *self, struct skua_job *job)
+{
+        struct op *op = op_of(job);
+        struct few *few = op->arg;
+        uint32_t number;
+
+        op_count(op);
+        if (!skua_buffers_data(&few->buffers, &op->io, &number))
+                return;
+        if (op == &few->ops[KEEPS])
+                few->kept = number;
+        else
+                skua_buffers_return(self, &few->buffers, number);
+        tally_add(&few->got[op - few->ops], 1);
+}
+
+static void few_begin(struct skua_worker *self, void *arg)
+{
+        struct op *op = arg;
+        struct io_uring_sqe *sqe = skua_io_prepare(self, &op->io, few_done);
+
+        io_uring_prep_recv_multishot(sqe, op->fd, NULL, 0, 0);
+        skua_buffers_use(self, &((struct few *)op->arg)->buffers, &op->io, sqe);
+}
+
+static void few_return(struct skua_worker *self, void *arg)
+{
+        struct few *few = arg;
+
+        skua_buffers_return(self, &few->buffers, few->kept);
+}
+
+/* One has the only buffer. The others begin and find none, whether or not there is data for them;
+ * the first of them would be armed when the buffer comes back, and never use it. */
+static void test_silent(unsigned workers)
+{
+        struct skua *rt = rig_start(workers, NULL);
+        struct few *few = calloc(1, sizeof *few);
+        int fds[RECEIVERS][2];
+
+        if (skua_buffers_init(rt, &few->buffers, 1, CHUNK))
+                printf("Bail out! no buffers\n"), exit(3);
+        for (unsigned i = 0; i < RECEIVERS; i++) {
+                tcp_make(fds[i]);
+                op_init(&few->ops[i], NULL);
+                few->ops[i].fd = fds[i][0];
+                few->ops[i].arg = few;
+                if (i != SILENT && write(fds[i][1], "x", 1) != 1)
+                        printf("# write: %s\n", strerror(errno));
+                run_on(rt, 0, few_begin, &few->ops[i]);
+                if (i == KEEPS)
+                        tally_wait(&few->got[KEEPS], 1);
+        }
+        run_on(rt, workers - 1, few_return, few);
+        tally_wait(&few->got[TALKS], 1);
+        rig_stop(rt);
+        tap_ok(!tally_read(&few->got[SILENT]) && few->ops[SILENT].ends == 1,
+               "a silent one keeps no buffer from another, %u workers", workers);
+        skua_buffers_fini(&few->buffers);
+        for (unsigned i = 0; i < RECEIVERS; i++)
+                pair_close(fds[i]);
+        free(few);
 }
 
 /* ------------------------------------------------------------------ poll */
@@ -361,25 +442,30 @@ static void test_copy(void)
 
 int main(void)
 {
-        static const unsigned shapes[][4] = {{1, 1, 256, 0},
-                                             {2, 1, 256, 0},
-                                             {RIG_WORKERS_MAX, 1, 256, 0},
-                                             {1, STREAMS, 256, 0},
-                                             {2, STREAMS, 256, 0},
-                                             {RIG_WORKERS_MAX, STREAMS, 256, 0},
-                                             {1, STREAMS, 8, 0},
-                                             {2, STREAMS, 8, 0},
-                                             {RIG_WORKERS_MAX, STREAMS, 8, 0},
-                                             {2, 4, 64, 2},
-                                             {RIG_WORKERS_MAX, 4, 64, 2},
-                                             {4, STREAMS, 16, 1},
-                                             {3, STREAMS, 1, 0}};
+        static const struct shape shapes[] = {{1, 1, 256, 0, CHUNK},
+                                              {2, 1, 256, 0, CHUNK},
+                                              {RIG_WORKERS_MAX, 1, 256, 0, CHUNK},
+                                              {1, STREAMS, 256, 0, CHUNK},
+                                              {2, STREAMS, 256, 0, CHUNK},
+                                              {RIG_WORKERS_MAX, STREAMS, 256, 0, CHUNK},
+                                              {1, STREAMS, 8, 0, CHUNK},
+                                              {2, STREAMS, 8, 0, CHUNK},
+                                              {RIG_WORKERS_MAX, STREAMS, 8, 0, CHUNK},
+                                              {2, 4, 64, 2, CHUNK},
+                                              {RIG_WORKERS_MAX, 4, 64, 2, CHUNK},
+                                              {4, STREAMS, 16, 1, CHUNK},
+                                              {3, STREAMS, 1, 0, CHUNK},
+                                              {1, STREAMS, 32, 0, LARGE},
+                                              {2, STREAMS, 32, 0, LARGE},
+                                              {RIG_WORKERS_MAX, STREAMS, 32, 1, LARGE}};
 
         need_ring();
         signal(SIGPIPE, SIG_IGN);
         tap_plan(CHECKS, 120);
         for (unsigned i = 0; i < sizeof shapes / sizeof *shapes; i++)
-                test_streams(shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3]);
+                test_streams(&shapes[i]);
+        test_silent(1);
+        test_silent(2);
         test_poll(1);
         test_poll(2);
         test_poll(RIG_WORKERS_MAX);
