@@ -427,14 +427,6 @@ static inline __attribute__((always_inline)) struct find own(struct worker *w)
 
 /* ------------------------------------------------------------------ others' queues */
 
-static uint64_t random_next(struct worker *w)
-{
-        w->random ^= w->random << 13;
-        w->random ^= w->random >> 7;
-        w->random ^= w->random << 17;
-        return w->random;
-}
-
 /* Takes along up to half of a distant run queue. */
 static void rob_half(struct worker *w, struct worker *victim)
 {
@@ -481,7 +473,7 @@ static struct find rob_all(struct worker *w)
         for (unsigned i = 0; i < place->ring_count && !found.job; i++) {
                 const struct placement_ring *ring = &place->rings[i];
                 unsigned count = ring->end - ring->begin;
-                unsigned start = (unsigned)(random_next(w) % count);
+                unsigned start = (unsigned)(worker_random(w) % count);
 
                 for (unsigned k = 0; k < count && !found.job; k++)
                         found = rob(w,

@@ -115,6 +115,14 @@ static inline void count_add(struct word64 *figure, uint64_t n)
         store_relaxed_u64(figure, load_relaxed_u64(figure) + n);
 }
 
+static inline uint64_t worker_random(struct worker *w)
+{
+        w->random ^= w->random << 13;
+        w->random ^= w->random >> 7;
+        w->random ^= w->random << 17;
+        return w->random;
+}
+
 /* Prepares the struct for a new runtime. */
 void worker_init(struct worker *w, struct runtime *rt, unsigned index);
 
