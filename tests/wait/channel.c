@@ -5,7 +5,7 @@
  */
 #include "wait/crowd.h"
 
-enum { CHECKS = 10 + 2 * 28, SLOTS = 4 };
+enum { CHECKS = 10 + 2 * 34, SLOTS = 4 };
 #define MS ((int64_t)1000000)
 
 struct item { /* no power of two */
