@@ -667,10 +667,10 @@ SKUA_API void skua_semaphore_post(struct skua_semaphore *s); /* does not block *
 struct skua_channel {
         uint32_t lock_, closed_;
         char *slots_;
-        size_t slot_bytes_, slot_count_;
-        size_t oldest_, used_;
+        size_t slot_bytes_, slot_count_, ring_bytes_;
+        size_t oldest_, next_, used_;
         void *takers_[2], *putters_[2];
-        uint64_t reserved_[6];
+        uint64_t reserved_[4];
 };
 
 /* `slots`: slot_bytes * slot_count bytes, the channel's until its end. -EINVAL: c is NULL, no

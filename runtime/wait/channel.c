@@ -19,20 +19,28 @@ static struct word32 *lock_word(struct skua_channel *c)
         return (struct word32 *)(void *)&c->lock_;
 }
 
-void channel_lock(struct skua_channel *c)
+static __attribute__((noinline)) void lock_slowly(struct word32 *word)
 {
-        struct word32 *word = lock_word(c);
-        uint32_t free = 0;
+        uint32_t free;
         unsigned rounds = 0;
 
-        /* [CH1] acquire pairs with channel_unlock(): everything in the channel. */
-        while (!cas_acquire_u32(word, &free, 1)) {
+        do {
+                free = 0;
                 /* Bound: the holder's few steps and copies. */
                 do
                         lock_pause(&rounds);
                 while (load_relaxed_u32(word)); /* relaxed: the CAS checks it */
-                free = 0;
-        }
+                /* [CH1] acquire pairs with channel_unlock(): everything in the channel. */
+        } while (!cas_acquire_u32(word, &free, 1));
+}
+
+void channel_lock(struct skua_channel *c)
+{
+        uint32_t free = 0;
+
+        /* [CH1] acquire as above. */
+        if (__builtin_expect(!cas_acquire_u32(lock_word(c), &free, 1), 0))
+                lock_slowly(lock_word(c));
         shared_write(&c->used_, sizeof c->used_);
 }
 
@@ -52,25 +60,25 @@ static inline void copy(const struct skua_channel *c, void *to, const void *from
                 memcpy(to, from, c->slot_bytes_);
 }
 
-/* The slot so many behind the oldest item. */
-static inline char *slot(const struct skua_channel *c, size_t behind)
+/* The position behind, in bytes. */
+static inline size_t next_position(const struct skua_channel *c, size_t position)
 {
-        size_t left = c->slot_count_ - c->oldest_;
-
-        return c->slots_ + c->slot_bytes_ * (behind < left ? c->oldest_ + behind : behind - left);
+        position += c->slot_bytes_;
+        return position == c->ring_bytes_ ? 0 : position;
 }
 
 static inline void append(struct skua_channel *c, const void *item)
 {
-        copy(c, slot(c, c->used_++), item);
+        copy(c, c->slots_ + c->next_, item);
+        c->next_ = next_position(c, c->next_);
+        c->used_++;
 }
 
 static inline void remove_oldest(struct skua_channel *c, void *item)
 {
-        copy(c, item, slot(c, 0));
+        copy(c, item, c->slots_ + c->oldest_);
+        c->oldest_ = next_position(c, c->oldest_);
         c->used_--;
-        if (++c->oldest_ == c->slot_count_)
-                c->oldest_ = 0;
 }
 
 /* ------------------------------------------------------------------ those who wait */
@@ -169,20 +177,44 @@ static int exchange(struct skua_channel *c, void *item, bool takes, struct wakel
 
 /* ------------------------------------------------------------------ calls */
 
-static int try_exchange(struct skua_channel *c, void *item, bool takes)
+/* Without waiting; the channel is locked, and unlocked then. */
+static __attribute__((noinline)) int try_locked(struct skua_channel *c, void *item, bool takes)
 {
         struct wakelist woken = {NULL, NULL};
-        int result;
+        int result = exchange(c, item, takes, &woken);
 
-        channel_lock(c);
-        result = exchange(c, item, takes, &woken);
         channel_unlock(c);
-        if (woken.first)
-                wakelist_wake(&woken, false);
+        wakelist_wake(&woken, false);
         return result;
 }
 
-/* The same; if it would have to wait, it is listed. */
+/* What is mostly so comes first, in these two: there is room, or an item, and nobody waits. */
+static inline int try_put(struct skua_channel *c, const void *item)
+{
+        channel_lock(c);
+        if (__builtin_expect(c->closed_ || c->takers_[0] || c->used_ == c->slot_count_, 0))
+                return try_locked(c, (void *)(uintptr_t)item, false);
+        append(c, item);
+        channel_unlock(c);
+        return 0;
+}
+
+static inline int try_take(struct skua_channel *c, void *item)
+{
+        channel_lock(c);
+        if (__builtin_expect(!c->used_ || c->putters_[0], 0))
+                return try_locked(c, item, true);
+        remove_oldest(c, item);
+        channel_unlock(c);
+        return 0;
+}
+
+static int try_exchange(struct skua_channel *c, void *item, bool takes)
+{
+        return takes ? try_take(c, item) : try_put(c, item);
+}
+
+/* Does it; if it would have to wait, it is listed. */
 static int begin_exchange(struct skua_channel *c, struct party *party, bool takes)
 {
         struct wakelist woken = {NULL, NULL};
@@ -280,6 +312,7 @@ SKUA_API int skua_channel_init(struct skua_channel *c, void *slots, size_t slot_
         memset(c, 0, sizeof *c);
         c->slots_ = slots;
         c->slot_bytes_ = slot_bytes;
+        c->ring_bytes_ = slot_bytes * slot_count;
         c->slot_count_ = slot_count;
         return 0;
 }
@@ -299,12 +332,12 @@ SKUA_API void skua_channel_close(struct skua_channel *c)
 
 SKUA_API int skua_try_put(struct skua_channel *c, const void *item)
 {
-        return try_exchange(c, (void *)(uintptr_t)item, false);
+        return try_put(c, item);
 }
 
 SKUA_API int skua_try_take(struct skua_channel *c, void *item)
 {
-        return try_exchange(c, item, true);
+        return try_take(c, item);
 }
 
 SKUA_API int skua_wait_put(struct skua_channel *c, const void *item, int64_t timeout_ns)
@@ -317,30 +350,37 @@ SKUA_API int skua_wait_take(struct skua_channel *c, void *item, int64_t timeout_
         return wait_exchange(c, item, true, timeout_ns);
 }
 
-SKUA_API int skua_await_put_until(struct skua_worker *self, struct skua_channel *c,
-                                  const void *item, int64_t deadline_ns)
+/* When it is not ready, or the job may be cancelled. */
+static __attribute__((noinline)) int exchange_slowly(struct worker *w, struct skua_channel *c,
+                                                     void *item, bool takes, int64_t until_ns)
 {
-        struct worker *w = worker_of(self);
         int result;
 
         if (await_cancelled(w))
                 return -ECANCELED;
-        result = try_exchange(c, (void *)(uintptr_t)item, false);
-        if (result != -EAGAIN)
-                return result;
-        return await_exchange(w, c, (void *)(uintptr_t)item, false, deadline_ns);
+        result = try_exchange(c, item, takes);
+        return result == -EAGAIN ? await_exchange(w, c, item, takes, until_ns) : result;
+}
+
+SKUA_API int skua_await_put_until(struct skua_worker *self, struct skua_channel *c,
+                                  const void *item, int64_t deadline_ns)
+{
+        struct worker *w = worker_of(self);
+        void *from = (void *)(uintptr_t)item;
+
+        if (await_unhindered(w) && __builtin_expect(!try_put(c, item), 1))
+                return 0;
+        return exchange_slowly(w, c, from, false, deadline_ns);
 }
 
 SKUA_API int skua_await_take_until(struct skua_worker *self, struct skua_channel *c, void *item,
                                    int64_t deadline_ns)
 {
         struct worker *w = worker_of(self);
-        int result;
 
-        if (await_cancelled(w))
-                return -ECANCELED;
-        result = try_exchange(c, item, true);
-        return result != -EAGAIN ? result : await_exchange(w, c, item, true, deadline_ns);
+        if (await_unhindered(w) && __builtin_expect(!try_take(c, item), 1))
+                return 0;
+        return exchange_slowly(w, c, item, true, deadline_ns);
 }
 
 SKUA_API int skua_await_put(struct skua_worker *self, struct skua_channel *c, const void *item)

@@ -32,9 +32,7 @@ SKUA_API int skua_await_event_until(struct skua_worker *self, struct skua_event 
 {
         struct worker *w = worker_of(self);
 
-        if (await_cancelled(w))
-                return -ECANCELED;
-        if (permits_take(permits_of(e), kind.most))
+        if (await_unhindered(w) && permits_step(permits_of(e), -PERMITS_ONE, 0))
                 return 0;
         return permits_await(w, permits_of(e), &kind, deadline_ns);
 }
@@ -49,10 +47,16 @@ SKUA_API int skua_wait_event(struct skua_event *e, int64_t timeout_ns)
         return permits_wait(permits_of(e), &kind, timeout_ns);
 }
 
-SKUA_API void skua_event_post(struct skua_event *e)
+static __attribute__((noinline)) void post_slowly(struct skua_event *e)
 {
         int saved = errno;
 
         permits_give(permits_of(e), &kind);
         errno = saved;
+}
+
+SKUA_API void skua_event_post(struct skua_event *e)
+{
+        if (!permits_step(permits_of(e), 0, -PERMITS_ONE))
+                post_slowly(e);
 }

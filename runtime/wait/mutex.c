@@ -67,26 +67,34 @@ SKUA_API void skua_mutex_init(struct skua_mutex *m)
 SKUA_API bool skua_try_lock(struct skua_worker *self, struct skua_mutex *m)
 {
         (void)self;
-        if (!permits_take(permits_of(m), kind.most))
+        if (!permits_step(permits_of(m), 0, PERMITS_ONE) &&
+            !permits_take(permits_of(m), kind.most))
                 return false;
         owner_has(worker_of(self), m);
         return true;
+}
+
+static __attribute__((noinline)) int lock_slowly(struct worker *w, struct skua_mutex *m,
+                                                 int64_t deadline_ns)
+{
+        int result;
+
+        owner_wants(w, m);
+        result = permits_await(w, permits_of(m), &kind, deadline_ns);
+        if (!result)
+                owner_has(w, m);
+        return result;
 }
 
 SKUA_API int skua_await_lock_until(struct skua_worker *self, struct skua_mutex *m,
                                    int64_t deadline_ns)
 {
         struct worker *w = worker_of(self);
-        int result = 0;
 
-        if (await_cancelled(w))
-                return -ECANCELED;
-        owner_wants(w, m);
-        if (!permits_take(permits_of(m), kind.most))
-                result = permits_await(w, permits_of(m), &kind, deadline_ns);
-        if (!result)
-                owner_has(w, m);
-        return result;
+        if (!await_unhindered(w) || !permits_step(permits_of(m), 0, PERMITS_ONE))
+                return lock_slowly(w, m, deadline_ns);
+        owner_has(w, m);
+        return 0;
 }
 
 SKUA_API int skua_await_lock(struct skua_worker *self, struct skua_mutex *m)
@@ -96,11 +104,8 @@ SKUA_API int skua_await_lock(struct skua_worker *self, struct skua_mutex *m)
 
 SKUA_API void skua_unlock(struct skua_worker *self, struct skua_mutex *m)
 {
-        uint64_t locked = PERMITS_ONE;
-
         (void)self;
         owner_gives(worker_of(self), m);
-        /* [LK1] release pairs with whoever locks it next: what was written under it. */
-        if (!cas_acq_rel_u64(&permits_of(m)->word, &locked, 0))
+        if (!permits_step(permits_of(m), PERMITS_ONE, 0))
                 permits_give(permits_of(m), &kind);
 }

@@ -138,9 +138,13 @@ int permits_await(struct worker *w, struct permits *p, const struct permits_kind
                   int64_t until_ns)
 {
         struct permits_wait wait = {.permits = p, .kind = kind};
-        int result = await_refused(w, until_ns);
+        int result;
 
-        if (result)
+        if (await_cancelled(w))
+                return -ECANCELED;
+        if (permits_take(p, kind->most))
+                return 0;
+        if ((result = await_refused(w, until_ns)))
                 return result;
         await_begin(w, &wait.await, withdraw);
         shared_new(&wait.listed, sizeof wait.listed);

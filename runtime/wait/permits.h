@@ -56,10 +56,17 @@ static inline bool permits_take(struct permits *p, int64_t most)
         return false;
 }
 
+/* The same by one step, from what the word mostly is then. False: perhaps it is there. */
+static inline bool permits_step(struct permits *p, uint64_t from, uint64_t to)
+{
+        /* [LK1] acq_rel pairs with whoever gave it, or takes it: what was written before. */
+        return __builtin_expect(cas_acq_rel_u64(&p->word, &from, to), 1);
+}
+
 /* Gives one: to the oldest waiter, if there is one. */
 void permits_give(struct permits *p, const struct permits_kind *kind);
 
-/* When none was there: the job waits for one. Errors of awaits. */
+/* A job takes one or waits for it. Errors of awaits. */
 int permits_await(struct worker *w, struct permits *p, const struct permits_kind *kind,
                   int64_t until_ns);
 

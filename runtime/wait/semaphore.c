@@ -34,9 +34,7 @@ SKUA_API int skua_await_semaphore_until(struct skua_worker *self, struct skua_se
 {
         struct worker *w = worker_of(self);
 
-        if (await_cancelled(w))
-                return -ECANCELED;
-        if (permits_take(permits_of(s), kind.most))
+        if (await_unhindered(w) && permits_take(permits_of(s), kind.most))
                 return 0;
         return permits_await(w, permits_of(s), &kind, deadline_ns);
 }
@@ -53,5 +51,10 @@ SKUA_API int skua_wait_semaphore(struct skua_semaphore *s, int64_t timeout_ns)
 
 SKUA_API void skua_semaphore_post(struct skua_semaphore *s)
 {
-        permits_give(permits_of(s), &kind);
+        struct permits *p = permits_of(s);
+        /* relaxed: the CAS checks it. */
+        uint64_t word = load_relaxed_u64(&p->word);
+
+        if (word & (PERMITS_WAITED | PERMITS_LOCKED) || !permits_step(p, word, word - PERMITS_ONE))
+                permits_give(p, &kind);
 }

@@ -154,11 +154,14 @@ static atomic_uint handled, stop;
 
 static void handler(int number)
 {
+        int saved = errno;
+
         (void)number;
         errno = EXDEV;
         skua_event_post(&event);
         if (errno != EXDEV)
                 abort();
+        errno = saved;
         atomic_fetch_add(&handled, 1);
 }
 
@@ -246,7 +249,9 @@ static void check_signals(struct skua *rt)
 
         sigaction(SIGUSR1, &action, NULL);
         skua_event_init(&event);
-        for (unsigned threads = 0; threads < 2; threads++) {
+        if (RIG_TSAN)
+                tap_skip(2, "the thread sanitizer keeps a signal for the stack it has come on");
+        for (unsigned threads = RIG_TSAN; threads < 2; threads++) {
                 memset(&t, 0, sizeof t);
                 atomic_store(&stop, 0);
                 atomic_store(&handled, 0);
