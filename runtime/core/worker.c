@@ -14,6 +14,7 @@
 #include "io/watch.h"
 #include "wait/await.h"
 #include "wait/stack.h"
+#include "wait/held.h"
 #include "wait/suspend.h"
 
 enum { FAIR_TURNS = SIZE_TURNS, FAIR_SOURCES = 4 };
@@ -77,11 +78,15 @@ static void enter(struct worker *w, struct skua_job *job, struct scope *scope)
         w->scope = w->stack->base.owner_ = scope;
         w->running = job->run_;
 #ifdef SKUA_DEBUG
+        unsigned held = w->held;
+
         if (job->flags_ & JOB_QUEUED) /* else it is a timer's */
                 job->flags_ = 0;      /* may be queued again */
+        w->held = held_count();
 #endif
         job->run_(&w->face, job);
 #ifdef SKUA_DEBUG
+        w->held = held;
         if (w->face.fork_top_ != &w->stack->base) {
                 worker_report(w, "a job has returned with an unjoined fork");
                 abort();

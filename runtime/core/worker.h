@@ -47,6 +47,7 @@ struct worker {
         struct io *io;           /* NULL: no I/O yet */
         unsigned pauses;         /* before the next look at an injector */
         unsigned isolated;       /* depth of skua_isolated on this stack */
+        unsigned held;           /* debug builds: mutexes of the thread as its job was entered */
         unsigned budget;         /* turns until the next fairness turn */
         unsigned fair_turn;      /* which source is asked first then */
         unsigned budget_full;    /* as it was set last */

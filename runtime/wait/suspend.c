@@ -10,6 +10,7 @@
 #include "core/deque.h"
 #include "core/runtime.h"
 #include "core/worker.h"
+#include "wait/held.h"
 #include "wait/stack.h"
 
 enum { WAITER_NEW = 0, WAITER_SLEEPS = 1, WAITER_WOKEN = 2 };
@@ -123,6 +124,7 @@ void suspend(struct worker *w)
         struct stack *stack = w->stack, *next;
         int saved = errno;
 
+        held_check(w, "a job waits and holds a pthread mutex");
         if (!deque_detach(w)) {
                 stack->crowded = w->crowded;
                 w->crowded = stack;

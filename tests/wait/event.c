@@ -278,7 +278,7 @@ static atomic_uint posted, taken, ended;
 
 static void toss(struct skua_worker *self, struct member *m)
 {
-        for (unsigned i = 0; i < 30; i++) {
+        for (unsigned i = 0; i < rig_rounds(30); i++) {
                 int result;
 
                 if (member_any(m, 2)) {
@@ -325,7 +325,7 @@ static void check_many(struct skua *rt)
 
 int main(void)
 {
-        tap_plan(CHECKS, 120);
+        tap_plan(CHECKS, 240);
         for (unsigned workers = 1; workers <= 4; workers += 3) {
                 struct skua *rt = rig_start(workers, NULL);
 

@@ -195,7 +195,7 @@ static void contend(struct skua_worker *self, struct skua_job *job)
 {
         struct member *m = member_of(job);
 
-        for (unsigned i = 0; i < 30; i++) {
+        for (unsigned i = 0; i < rig_rounds(30); i++) {
                 int64_t until = member_deadline(m);
                 int result = 0;
 
@@ -226,7 +226,7 @@ static void check_many(struct skua *rt)
         skua_mutex_init(&mutex);
         inside = total = 0;
         atomic_store(&successes, 0);
-        for (unsigned i = 0; i < rig_rounds(300); i++)
+        for (unsigned i = 0; i < rig_rounds(100); i++)
                 crowd_round(rt, &crowd, i % 2, NULL);
         tap_is(atomic_load(&crowded), 0, "never are two inside");
         tap_is(atomic_load(&strange), 0, "and who does not get in has a reason");
@@ -256,7 +256,7 @@ static void check_stop(unsigned workers, enum skua_stop_how how)
 
 int main(void)
 {
-        tap_plan(CHECKS, 120);
+        tap_plan(CHECKS, 240);
         for (unsigned workers = 1; workers <= 4; workers += 3) {
                 struct skua *rt = rig_start(workers, NULL);
 

@@ -72,13 +72,13 @@ static void borrow(struct skua_worker *self, struct member *m)
 
 static void borrow_run(struct skua_worker *self, struct skua_job *job)
 {
-        for (unsigned i = 0; i < 30; i++)
+        for (unsigned i = 0; i < rig_rounds(30); i++)
                 borrow(self, member_of(job));
 }
 
 static void borrow_thread(struct member *m)
 {
-        for (unsigned i = 0; i < 30; i++)
+        for (unsigned i = 0; i < rig_rounds(30); i++)
                 borrow(NULL, m);
 }
 
@@ -87,7 +87,7 @@ static void check_many(struct skua *rt)
         static struct crowd crowd = {.run = borrow_run, .thread = borrow_thread};
         unsigned lost = 0;
 
-        for (unsigned i = 0; i < rig_rounds(250); i++) {
+        for (unsigned i = 0; i < rig_rounds(100); i++) {
                 skua_semaphore_init(&semaphore, LENT);
                 crowd_round(rt, &crowd, i % 2, NULL);
                 for (unsigned j = 0; j < LENT; j++)
@@ -101,7 +101,7 @@ static void check_many(struct skua *rt)
 
 int main(void)
 {
-        tap_plan(CHECKS, 120);
+        tap_plan(CHECKS, 240);
         for (unsigned workers = 1; workers <= 4; workers += 3) {
                 struct skua *rt = rig_start(workers, NULL);
 
