@@ -651,6 +651,146 @@ SKUA_API int skua_await_signal(struct skua_worker *self, const void *set, int64_
  * up. SKUA_CANCEL ends them all the same. Returns how it was. Off in a new job. */
 SKUA_API bool skua_cancel_mask(struct skua_worker *self, bool masked);
 
+/* ---------------------------------------------------------------- for jobs that wait */
+
+/* Locks, events, semaphores and channels that suspend jobs instead of blocking threads. They live
+ * in the caller's memory, belong to no runtime, and are shared by jobs of any, and by threads: the
+ * functions without self may be called by any thread. Those with wait block it, at most timeout_ns
+ * (negative: for ever, 0: only look): -ETIMEDOUT, -EDEADLK on a worker, -EOWNERDEAD on a worker in
+ * a child of fork(2). Awaits may suspend and have the errors of all awaits; a job that is cancelled
+ * gets -ECANCELED at once, also where it would not have to wait. Who waits is served first come,
+ * first served, jobs and threads alike; what has been handed to a waiter is his, cancelled or late
+ * as he may be, and he gets 0. Nothing allocates but for stacks, and where nobody waits nothing
+ * enters the kernel. What was written before an unlock, a post or a put is seen after the lock, the
+ * wait or the take that it makes possible.
+ *
+ * The memory may go when nobody waits and nobody will call any more. A call's last touch comes
+ * before it wakes anybody: whoever alone waits for an event or a semaphore may free it as soon as
+ * he has been served, though the post has not returned. */
+
+/* One job at a time; it may wait meanwhile. It belongs to the job that has locked it, which alone
+ * may unlock it; debug builds abort if it does not, or locks it twice. All zero is unlocked. While
+ * somebody waits it goes from hand to hand, and nobody overtakes; a lock that is not contended goes
+ * to whoever comes.
+ *
+ *                | with await_lock, try_lock | with unlock | with a cancel of who waits
+ *   await_lock   | yes                       | yes         | yes: one of 0 and -ECANCELED
+ *   unlock       | yes                       | no          | yes
+ *   init, freeing| no                        | no          | no
+ */
+struct skua_mutex {
+        uint64_t word_;
+        void *waiters_[2];
+        void *owner_; /* debug builds */
+        uint64_t reserved_[4];
+};
+SKUA_API void skua_mutex_init(struct skua_mutex *m);
+SKUA_API int skua_await_lock(struct skua_worker *self, struct skua_mutex *m);
+SKUA_API int skua_await_lock_until(struct skua_worker *self, struct skua_mutex *m,
+                                   int64_t deadline_ns);
+SKUA_API bool skua_try_lock(struct skua_worker *self, struct skua_mutex *m); /* false: locked */
+SKUA_API void skua_unlock(struct skua_worker *self, struct skua_mutex *m);
+
+/* Says once that something has happened: a post wakes the one that has waited longest or, if nobody
+ * waits, is remembered for the next one that comes; further ones until then are not counted. (For a
+ * state that lets everybody pass from some moment on, let them wait for a group with one hold.) All
+ * zero is not set.
+ *
+ *                     | with await, wait, try | with post | with a cancel of who waits
+ *   await, wait, try  | yes, one gets it      | yes       | yes: it is not lost
+ *   post              | yes                   | yes       | yes
+ *   init, freeing     | no                    | no        | no
+ */
+struct skua_event {
+        uint64_t word_;
+        void *waiters_[2];
+        uint64_t reserved_[5];
+};
+SKUA_API void skua_event_init(struct skua_event *e);
+SKUA_API int skua_await_event(struct skua_worker *self, struct skua_event *e);
+SKUA_API int skua_await_event_until(struct skua_worker *self, struct skua_event *e,
+                                    int64_t deadline_ns);
+SKUA_API bool skua_try_event(struct skua_event *e); /* true: it was set, and is not any more */
+SKUA_API int skua_wait_event(struct skua_event *e, int64_t timeout_ns);
+SKUA_API void skua_event_post(struct skua_event *e); /* async-signal-safe; does not block */
+
+/* Counts what there is of something: a post adds one, an await takes one or waits for it. Up to
+ * 2^32 - 1 at the begin, 2^60 later. All zero has none. As for events, who may call what beside
+ * whom; post is not for signal handlers. */
+struct skua_semaphore {
+        uint64_t word_;
+        void *waiters_[2];
+        uint64_t reserved_[5];
+};
+SKUA_API void skua_semaphore_init(struct skua_semaphore *s, unsigned count);
+SKUA_API int skua_await_semaphore(struct skua_worker *self, struct skua_semaphore *s);
+SKUA_API int skua_await_semaphore_until(struct skua_worker *self, struct skua_semaphore *s,
+                                        int64_t deadline_ns);
+SKUA_API bool skua_try_semaphore(struct skua_semaphore *s);
+SKUA_API int skua_wait_semaphore(struct skua_semaphore *s, int64_t timeout_ns);
+SKUA_API void skua_semaphore_post(struct skua_semaphore *s); /* does not block */
+
+/* A queue of items of one size, from any number of jobs and threads to any number, in order. Items
+ * are copied into and out of slots, which are the caller's memory, and whoever waits has his place
+ * in the order, too. With no slots each put waits for its take.
+ *
+ *          | with put               | with take           | with close
+ *   put    | yes                    | yes                 | yes: 0 or -EPIPE
+ *   take   | yes                    | yes, one gets it    | yes: what was put, then -EPIPE
+ *   close  | yes                    | yes                 | yes
+ *   freeing| no                     | no                  | no
+ */
+struct skua_channel {
+        uint32_t lock_, closed_;
+        char *slots_;
+        size_t slot_bytes_, slot_count_, ring_bytes_;
+        size_t oldest_, next_, used_;
+        void *takers_[2], *putters_[2];
+        uint64_t reserved_[4];
+};
+
+/* `slots`: slot_bytes * slot_count bytes, the channel's until its end. -EINVAL: c is NULL, no
+ * bytes, slots without memory, or too many. */
+SKUA_API int skua_channel_init(struct skua_channel *c, void *slots, size_t slot_bytes,
+                               size_t slot_count);
+
+/* Put copies slot_bytes from *item, take to *item, which the caller keeps until the call returns.
+ * -EPIPE: put, it is closed; take, it is closed and empty. After any error no item has moved. */
+SKUA_API int skua_await_put(struct skua_worker *self, struct skua_channel *c, const void *item);
+SKUA_API int skua_await_put_until(struct skua_worker *self, struct skua_channel *c,
+                                  const void *item, int64_t deadline_ns);
+SKUA_API int skua_await_take(struct skua_worker *self, struct skua_channel *c, void *item);
+SKUA_API int skua_await_take_until(struct skua_worker *self, struct skua_channel *c, void *item,
+                                   int64_t deadline_ns);
+SKUA_API int skua_try_put(struct skua_channel *c, const void *item); /* -EAGAIN: it is full */
+SKUA_API int skua_try_take(struct skua_channel *c, void *item);      /* -EAGAIN: it is empty */
+SKUA_API int skua_wait_put(struct skua_channel *c, const void *item, int64_t timeout_ns);
+SKUA_API int skua_wait_take(struct skua_channel *c, void *item, int64_t timeout_ns);
+
+/* Nothing more can be put: puts, those that wait too, get -EPIPE. What is in it can be taken. Any
+ * thread; again: nothing happens. */
+SKUA_API void skua_channel_close(struct skua_channel *c);
+
+enum skua_what { SKUA_PUT = 1, SKUA_TAKE = 2 };
+enum { SKUA_SELECT_MAX = 64 };
+
+/* What a select waits for. */
+struct skua_case {
+        struct skua_channel *channel; /* NULL: never ready */
+        void *item;                   /* read by a put, written by a take, as above */
+        int what;                     /* SKUA_PUT, SKUA_TAKE */
+        int result;                   /* of the case that was done: 0 or -EPIPE */
+        void *reserved_[7];           /* for the library while it waits */
+};
+
+/* Does one of the cases, exactly once, and returns its index: one that is ready, chosen at random,
+ * or the first that becomes so. A closed channel is ready, with the result -EPIPE. Otherwise none
+ * has been done: -ETIMEDOUT at deadline_ns (0: none), -EINVAL (unknown what, more than
+ * SKUA_SELECT_MAX), or an error of all awaits. One channel may stand in several cases; a put and a
+ * take of the same call do not meet. Without cases it waits for the deadline. */
+SKUA_API int skua_await_select(struct skua_worker *self, struct skua_case *cases, size_t count,
+                               int64_t deadline_ns);
+
 /* ---------------------------------------------------------------- other event sources */
 
 /* A queue of completions that is not the kernel's: RDMA, DPDK, MPI. Workers that have nothing to do

@@ -10,6 +10,7 @@
 #include "core/park.h"
 #include "core/runtime.h"
 #include "core/worker.h"
+#include "wait/held.h"
 #include "wait/suspend.h"
 
 enum { RING_MASK = RING_SLOTS - 1 };
@@ -351,6 +352,7 @@ SKUA_API bool skua_join_checked_(struct skua_worker *self, struct skua_job *job)
                 worker_report(worker_of(self), "skua_join: not the youngest fork of this job");
                 abort();
         }
+        held_check(worker_of(self), "skua_join: the job holds a pthread mutex");
         self->fork_top_ = job->next_;
         return job == self->fork_public_ ? skua_join_slow_(self, job) : true;
 }

@@ -7,6 +7,7 @@
 
 #include "core/runtime.h"
 #include "core/worker.h"
+#include "wait/held.h"
 #include "wait/stack.h"
 #include "wait/suspend.h"
 
@@ -97,6 +98,7 @@ void scope_enter(struct skua_worker *self, struct scope_frame *frame)
 {
         struct worker *w = worker_of(self);
 
+        held_check(w, "a job loops and holds a pthread mutex");
         shared_new(frame, sizeof *frame);
         frame->outer = w->scope;
         frame->scope.group = w->scope->group;

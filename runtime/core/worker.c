@@ -14,6 +14,7 @@
 #include "io/watch.h"
 #include "wait/await.h"
 #include "wait/stack.h"
+#include "wait/held.h"
 #include "wait/suspend.h"
 
 enum { FAIR_TURNS = SIZE_TURNS, FAIR_SOURCES = 4 };
@@ -77,11 +78,15 @@ static void enter(struct worker *w, struct skua_job *job, struct scope *scope)
         w->scope = w->stack->base.owner_ = scope;
         w->running = job->run_;
 #ifdef SKUA_DEBUG
+        unsigned held = w->held;
+
         if (job->flags_ & JOB_QUEUED) /* else it is a timer's */
                 job->flags_ = 0;      /* may be queued again */
+        w->held = held_count();
 #endif
         job->run_(&w->face, job);
 #ifdef SKUA_DEBUG
+        w->held = held;
         if (w->face.fork_top_ != &w->stack->base) {
                 worker_report(w, "a job has returned with an unjoined fork");
                 abort();
@@ -471,14 +476,6 @@ static inline __attribute__((always_inline)) struct find own(struct worker *w)
 
 /* ------------------------------------------------------------------ others' queues */
 
-static uint64_t random_next(struct worker *w)
-{
-        w->random ^= w->random << 13;
-        w->random ^= w->random >> 7;
-        w->random ^= w->random << 17;
-        return w->random;
-}
-
 /* Takes along up to half of a distant run queue. */
 static void rob_half(struct worker *w, struct worker *victim)
 {
@@ -525,7 +522,7 @@ static struct find rob_all(struct worker *w)
         for (unsigned i = 0; i < place->ring_count && !found.job; i++) {
                 const struct placement_ring *ring = &place->rings[i];
                 unsigned count = ring->end - ring->begin;
-                unsigned start = (unsigned)(random_next(w) % count);
+                unsigned start = (unsigned)(worker_random(w) % count);
 
                 for (unsigned k = 0; k < count && !found.job; k++)
                         found = rob(w,

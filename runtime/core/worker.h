@@ -49,6 +49,7 @@ struct worker {
         struct io *io;            /* NULL: no I/O yet */
         unsigned pauses;          /* before the next look at an injector */
         unsigned isolated;        /* depth of skua_isolated on this stack */
+        unsigned held;            /* debug builds: mutexes of the thread as its job was entered */
         unsigned budget;          /* turns until the next fairness turn */
         unsigned fair_turn;       /* which source is asked first then */
         unsigned budget_full;     /* as it was set last */
@@ -116,6 +117,14 @@ static inline void count_add(struct word64 *figure, uint64_t n)
 {
         /* relaxed: one writer; readers want a figure, not an order. */
         store_relaxed_u64(figure, load_relaxed_u64(figure) + n);
+}
+
+static inline uint64_t worker_random(struct worker *w)
+{
+        w->random ^= w->random << 13;
+        w->random ^= w->random >> 7;
+        w->random ^= w->random << 17;
+        return w->random;
 }
 
 /* Prepares the struct for a new runtime. */

@@ -17,6 +17,7 @@
 #ifndef WAIT_AWAIT_H
 #define WAIT_AWAIT_H
 
+#include "core/group.h"
 #include "core/job.h"
 #include "core/runtime.h"
 #include "core/worker.h"
@@ -64,6 +65,19 @@ static inline bool await_cancelled(const struct worker *w)
         /* relaxed: the mask is the job's own. */
         return (scope->group || scope->deadline_ns) && !load_relaxed_u32(&scope->masked) &&
                scope_cancelled(w->runtime, scope);
+}
+
+/* Surely not, at a glance: what is ready need not look further. */
+static inline bool await_unhindered(const struct worker *w)
+{
+        const struct scope *scope = w->scope;
+        const struct skua_group *group = scope->group;
+
+        if (__builtin_expect(runtime_cancelling(w->runtime) || scope->deadline_ns, 0))
+                return false;
+        /* [GR3] pairs with skua_group_cancel() and skua_group_cancel_at(). */
+        return !group || (!group->parent_ && !(load_acquire_u64(group_word(group)) &
+                                               (GROUP_CANCELLED | GROUP_TIMED)));
 }
 
 /* Why an await that is not ready must not begin: -EOWNERDEAD, -EDEADLK (isolated), -ECANCELED,

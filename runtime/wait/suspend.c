@@ -10,6 +10,7 @@
 #include "core/deque.h"
 #include "core/runtime.h"
 #include "core/worker.h"
+#include "wait/held.h"
 #include "wait/stack.h"
 
 enum { WAITER_NEW = 0, WAITER_SLEEPS = 1, WAITER_WOKEN = 2 };
@@ -125,6 +126,7 @@ void suspend(struct worker *w)
         struct stack *stack = w->stack, *next;
         int saved = errno;
 
+        held_check(w, "a job waits and holds a pthread mutex");
         if (!deque_detach(w)) {
                 stack->crowded = w->crowded;
                 w->crowded = stack;
@@ -162,23 +164,24 @@ void suspend_for_good(struct worker *w)
         arch_switch(&stack->context, &next->context);
 }
 
-static void wake_stack(struct stack *stack)
+/* On its home, in a job or the loop. */
+static void wake_here(struct worker *home, struct stack *stack)
 {
-        struct worker *home = stack->home;
+        /* relaxed: those that were woken from elsewhere before come first. */
+        if (load_relaxed_ptr(&home->gate->stacks))
+                ready_take(home);
+        stack->next = NULL;
+        ready_add(home, stack, &stack->next);
+}
+
+/* Through the gate: on any thread, also in a signal handler. */
+static void wake_there(struct worker *home, struct stack *stack)
+{
         struct runtime *rt = home->runtime;
         unsigned index = home->index;
         struct wordptr *stacks = &rt->gates[index].stacks;
-        void *old;
+        void *old = load_relaxed_ptr(stacks); /* relaxed: the CAS checks it */
 
-        if (self_get() == home) {
-                /* relaxed: those that were woken from elsewhere before come first. */
-                if (load_relaxed_ptr(stacks))
-                        ready_take(home);
-                stack->next = NULL;
-                ready_add(home, stack, &stack->next);
-                return;
-        }
-        old = load_relaxed_ptr(stacks); /* relaxed: the CAS checks it */
         do {
                 stack->next = old;
                 shared_write(&stack->next, sizeof stack->next);
@@ -190,15 +193,36 @@ static void wake_stack(struct stack *stack)
         park_wake_worker(rt, index);
 }
 
-void waiter_wake(struct waiter *waiter)
+static void wake_thread(struct waiter *waiter)
 {
-        shared_read(&waiter->stack, sizeof waiter->stack);
-        if (waiter->stack)
-                wake_stack(waiter->stack);
         /* [WT1] release pairs with the acquires in waiter_sleep(): the result before the wake-up.
          * The last touch; the futex is woken by its address alone. */
-        else if (exchange_acq_rel_u32(&waiter->woken, WAITER_WOKEN) == WAITER_SLEEPS)
+        if (exchange_acq_rel_u32(&waiter->woken, WAITER_WOKEN) == WAITER_SLEEPS)
                 kernel_futex_wake(&waiter->woken, 1);
+}
+
+void waiter_wake(struct waiter *waiter)
+{
+        struct stack *stack = waiter->stack;
+
+        shared_read(&waiter->stack, sizeof waiter->stack);
+        if (!stack)
+                wake_thread(waiter);
+        else if (self_get() == stack->home)
+                wake_here(stack->home, stack);
+        else
+                wake_there(stack->home, stack);
+}
+
+void waiter_wake_signal(struct waiter *waiter)
+{
+        struct stack *stack = waiter->stack;
+
+        shared_read(&waiter->stack, sizeof waiter->stack);
+        if (!stack)
+                wake_thread(waiter);
+        else
+                wake_there(stack->home, stack);
 }
 
 bool waiter_sleep(struct waiter *waiter, int64_t deadline_ns)

@@ -31,6 +31,9 @@ void ready_take(struct worker *w);
 /* Publishes forks of suspended stacks that did not fit the ring when they suspended. */
 void suspend_relieve(struct worker *w);
 
+/* As waiter_wake(), and async-signal-safe: it does not matter what it interrupts. */
+void waiter_wake_signal(struct waiter *waiter);
+
 /* Sleeps as a thread until waiter_wake() or the deadline (0: none). True: woken. */
 bool waiter_sleep(struct waiter *waiter, int64_t deadline_ns);
 
