@@ -220,8 +220,8 @@ model_sources  := $(filter-out runtime/core/kernel.c runtime/core/slot.c,$(wildc
                   $(filter-out runtime/wait/guard.c,$(wildcard runtime/wait/*.c)) \
                   $(patsubst %,runtime/io/%.c,io await prepare complete cancel buffers source \
                   timer wheel) \
-                  runtime/observe/stats.c $(wildcard runtime/parallel/*.c arch/model/*.c \
-                  arch/model/*.S tests/model/machine/*.c)
+                  runtime/observe/stats.c $(wildcard runtime/limits/*.c runtime/parallel/*.c \
+                  arch/model/*.c arch/model/*.S tests/model/machine/*.c)
 model_objects  := $(patsubst %,$(B)/model/%.o,$(basename $(model_sources)))
 model_flags    := -include arch/model/public.h -Itests -Itests/model -I. -DSIZE_RING=4 \
                   -DSIZE_QUEUE=4 -DSIZE_BATCH=4 -DSIZE_BATCH_MOST=2 -DSIZE_CPUS=8 \

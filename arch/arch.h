@@ -34,6 +34,7 @@
  *   const char *arch_name(void)        "x86_64", "aarch64+lse", "aarch64", "builtin"
  *
  *   void *self_get(void), self_set(void *)    one word per thread; readable in signal handlers
+ *   void *pool_get(void), pool_set(void *)    another one, of threads that are no workers
  *
  *   shared_new(address, bytes)         marks for plain memory that passes between threads, which a
  *   shared_write(address, bytes)       folder may check; nothing where it does not define them. A

@@ -81,8 +81,10 @@ struct skua_options {
         size_t stack_bytes;      /* address space of a job stack, touched lazily; 8 MiB */
         size_t stack_max;        /* stacks at once before new jobs wait to start; 100,000 */
         size_t queue_limit;      /* outside submissions waiting per node and priority; none */
-        unsigned blocking_min, blocking_max, blocking_idle_ms; /* not built yet */
-        size_t blocking_queue_limit;                           /* not built yet */
+        unsigned blocking_min;   /* threads for what blocks that are always there; 0 */
+        unsigned blocking_max;   /* and at most; 512, at most 32,768. SKUA_NONE: none at all */
+        unsigned blocking_idle_ms;   /* how long one without work stays; 10,000. SKUA_NONE: not */
+        size_t blocking_queue_limit; /* SKUA_BLOCKING submissions waiting for a thread; none */
         int kick_signal;  /* interrupts a worker that keeps completions from others; a real-time
                              signal: default SIGRTMAX - 2. SKUA_NONE: as SKUA_NO_KICK */
         const char *name; /* threads are called name-w00/n0; up to 6 bytes count; "skua" */
@@ -115,14 +117,13 @@ SKUA_API int skua_start(struct skua **rt, const struct skua_options *options);
  * Async-signal-safe. Errors: -EINVAL, -EOWNERDEAD (in a child of fork). */
 SKUA_API int skua_close(struct skua *rt);
 
-/* Stops a runtime and frees it; blocks until its last job has returned and its last thread is
- * gone. SKUA_DRAIN finishes every accepted job; timers and delayed jobs not yet due are called as
- * cancelled, I/O: see there. SKUA_CANCEL calls those still queued as cancelled
- * and makes skua_cancelled() true in those that run. A drain in progress may be raised by another
- * thread with SKUA_CANCEL, which then returns 0 at once.
- * Calls on rt must have begun before this returns; those that have are safe.
- * Errors: -EINVAL, -EDEADLK (called from a job or callback of rt), -EALREADY (somebody else is
- * stopping it), -EOWNERDEAD. */
+/* Stops a runtime and frees it; blocks until its last job has returned, on the blocking pool too,
+ * and its last thread is gone. SKUA_DRAIN finishes every accepted job; timers and delayed jobs not
+ * yet due are called as cancelled, I/O: see there. SKUA_CANCEL calls those still queued as
+ * cancelled and makes skua_cancelled() true in those that run. A drain in progress may be raised by
+ * another thread with SKUA_CANCEL, which then returns 0 at once. Calls on rt must have begun before
+ * this returns; those that have are safe. Errors: -EINVAL, -EDEADLK (called from a job or callback
+ * of rt), -EALREADY (somebody else is stopping it), -EOWNERDEAD. */
 SKUA_API int skua_stop(struct skua *rt, enum skua_stop_how how);
 
 /* As skua_stop(SKUA_DRAIN), and raised to SKUA_CANCEL when grace_ns has passed. Returns how many
@@ -176,7 +177,7 @@ SKUA_API void skua_job_init(struct skua_job *job, skua_fn *run);
 enum { SKUA_NORMAL = 0, SKUA_HIGH = 1, SKUA_LOW = -1 }; /* priorities: not built yet */
 enum {
         SKUA_TRY = 1,     /* -EAGAIN instead of waiting for room */
-        SKUA_BLOCKING = 2 /* not built yet */
+        SKUA_BLOCKING = 2 /* on a thread that may block, see skua_submit_to() */
 };
 #define SKUA_NODE(n)   ((unsigned)(n) + 1u)
 #define SKUA_WORKER(i) ((unsigned)(i) + 1u)
@@ -184,7 +185,7 @@ enum {
 /* Where and how a job is to run. Zero in a field: no wish. */
 struct skua_target {
         size_t size;
-        unsigned flags;             /* SKUA_TRY */
+        unsigned flags;             /* SKUA_TRY, SKUA_BLOCKING */
         int priority;               /* not built yet */
         unsigned node;              /* SKUA_NODE(n): queued there, may be stolen by others */
         unsigned worker;            /* SKUA_WORKER(i): runs there, never stolen */
@@ -211,7 +212,17 @@ SKUA_API int skua_try_submit(struct skua *rt, struct skua_job *job);
  * when its time has come it goes where the target says. If the runtime stops before, it is called
  * at once, with skua_cancelled() true, as is at any time a job whose deadline has passed. More
  * errors: -EINVAL (node or worker that does not exist, unknown flag), -EOPNOTSUPP (a field that is
- * not built yet), -EAGAIN with SKUA_TRY. */
+ * not built yet), -EAGAIN with SKUA_TRY.
+ *
+ * SKUA_BLOCKING: the job runs on a thread of the runtime's blocking pool, with self == NULL, and
+ * may block there as long as it likes. Then skua_fail(NULL, error) and skua_cancelled(NULL) are
+ * about it, and it may call whatever needs no self, as from a job of rt; a wait for what itself
+ * needs a thread of the pool may be for ever, when there are no more. What waits for a thread is
+ * bounded by blocking_queue_limit: from outside the call waits then, from a job (also one of the
+ * pool) it goes beyond the bound unless SKUA_TRY says otherwise. Group, strand (whose other jobs
+ * may run anywhere), delay and deadline are as ever; jobs with a strand or a delay are not bound by
+ * the limit. The node does not matter; with a worker it is -EINVAL. -EAGAIN also if there is no
+ * thread, and none to be had. Such a job is not ended by skua_exit(). */
 SKUA_API int skua_submit_to(struct skua *rt, struct skua_job *job, const struct skua_target *where);
 
 /* Submits `count` jobs that lie `stride` bytes apart, in order, with one decision whom to wake.
@@ -241,7 +252,8 @@ SKUA_API int skua_run(struct skua *rt, void (*fn)(struct skua_worker *self, void
 SKUA_API int skua_post(struct skua *rt, void (*fn)(struct skua_worker *self, void *arg),
                        const void *arg, size_t size);
 
-/* Records an error for the running job and returns; the first one in time is kept and goes to the
+/* Records an error for the running job (self == NULL: of the blocking pool's calling thread; on
+ * another thread nothing happens) and returns; the first one in time is kept and goes to the
  * job's group, to the loop or to the caller of skua_run(). A negative errno; 0 is ignored, and what
  * does not fit 16 bits is recorded as -EINVAL. In a stolen fork it belongs to the job that joins.
  */
@@ -255,8 +267,8 @@ SKUA_API void skua_fail(struct skua_worker *self, int error);
 SKUA_API SKUA_NORETURN_ void skua_exit(struct skua_worker *self, int error);
 
 /* Should the running job give up? Live: its group and the group's parents, its deadline, the
- * runtime's stop. Costs two loads, and a look at the clock if there is a deadline. NULL: outside of
- * any worker, false. */
+ * runtime's stop. Costs two loads, and a look at the clock if there is a deadline. NULL: of the
+ * calling thread's job on the blocking pool, or of who awaits what runs there; elsewhere false. */
 SKUA_API bool skua_cancelled(struct skua_worker *self);
 
 /* Calls fn(self, arg), and inside it nothing foreign runs on this thread: a join of a stolen job
@@ -647,6 +659,16 @@ SKUA_API ssize_t skua_await_recv_all(struct skua_worker *self, int fd, void *buf
  * signalfd(2), too. */
 SKUA_API int skua_await_signal(struct skua_worker *self, const void *set, int64_t deadline_ns);
 
+/* Calls fn(arg) on a thread of the blocking pool, where it may block, and waits for it; gives what
+ * fn returns. While the call waits for a thread it ends early as others do, by the deadline too;
+ * once fn runs it is waited for, whatever happens, as what it works with may lie on the caller's
+ * stack. In fn, skua_cancelled(NULL) tells whether the waiting job is cancelled, and
+ * skua_fail(NULL, error) is about that job. Not bound by blocking_queue_limit. -EAGAIN: there is no
+ * thread, and none to be had. */
+SKUA_API int skua_await_blocking(struct skua_worker *self, int (*fn)(void *arg), void *arg);
+SKUA_API int skua_await_blocking_until(struct skua_worker *self, int (*fn)(void *arg), void *arg,
+                                       int64_t deadline_ns);
+
 /* Whether awaits of this job, its forks' too, go on though it is cancelled: for what must be tidied
  * up. SKUA_CANCEL ends them all the same. Returns how it was. Off in a new job. */
 SKUA_API bool skua_cancel_mask(struct skua_worker *self, bool masked);
@@ -899,10 +921,11 @@ struct skua_stats {
         uint64_t queued;    /* in the injectors now */
         uint64_t suspended; /* jobs waiting with a stack now */
         uint64_t workers_active;
-        uint64_t blocking_threads, blocking_queued; /* not built yet: 0 */
-        uint64_t queue_ns_sum, run_ns_sum;          /* not built yet: 0 */
-        uint32_t ring_path;                         /* enum skua_ring_path */
-        int32_t ring_error; /* negative errno that kept io_uring away, or 0 */
+        uint64_t blocking_threads;         /* of the blocking pool, now */
+        uint64_t blocking_queued;          /* jobs and calls that wait for one of them, now */
+        uint64_t queue_ns_sum, run_ns_sum; /* not built yet: 0 */
+        uint32_t ring_path;                /* enum skua_ring_path */
+        int32_t ring_error;                /* negative errno that kept io_uring away, or 0 */
 };
 
 /* Errors: -EINVAL (NULL, size too small, index out of range), -EOWNERDEAD. */

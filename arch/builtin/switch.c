@@ -29,6 +29,7 @@
 #endif
 
 __thread void *arch_self_;
+__thread void *arch_pool_;
 
 #if ASAN
 /* Whom this thread is just leaving, so that the other side can note the bounds of its stack. */

@@ -32,6 +32,7 @@ void arch_context_fini(struct arch_context *context);
  * a signal handler can use it, in a shared library too. The compiler may keep the word's address
  * across arch_switch(); that is sound because a context never moves to another thread. */
 extern __thread void *arch_self_ __attribute__((tls_model("initial-exec")));
+extern __thread void *arch_pool_ __attribute__((tls_model("initial-exec")));
 
 #pragma GCC visibility pop
 
@@ -44,6 +45,16 @@ static inline void *self_get(void)
 static inline void self_set(void *self)
 {
         *(void *volatile *)&arch_self_ = self;
+}
+
+static inline void *pool_get(void)
+{
+        return arch_pool_;
+}
+
+static inline void pool_set(void *pool)
+{
+        arch_pool_ = pool;
 }
 
 #endif

@@ -77,11 +77,13 @@ static void execute(const struct model_scenario *scenario, uint64_t seed, unsign
         model.steps_max = scenario->steps_max ? scenario->steps_max : STEPS;
         model.failed = model.in_kernel = false;
         model.home_self = self_get();
+        model.home_pool = pool_get();
         draw_manner(scenario, seed, length);
         model.current = NULL;
         model_thread_start(run_scenario, (void *)(uintptr_t)scenario);
         model.current = &model_threads[0];
         self_set(NULL);
+        pool_set(NULL);
         model.running = true;
         arch_switch(&model.home, &model_threads[0].context);
         model.running = false;

@@ -118,7 +118,9 @@ static void run(struct thread *next)
         if (next == from)
                 return;
         from->self = self_get();
+        from->pool = pool_get();
         self_set(next->self);
+        pool_set(next->pool);
         model.current = next;
         arch_switch(&from->context, &next->context);
 }
@@ -128,6 +130,7 @@ void model_leave(void)
         struct arch_context nowhere;
 
         self_set(model.home_self);
+        pool_set(model.home_pool);
         arch_switch(&nowhere, &model.home);
         __builtin_unreachable();
 }
@@ -351,7 +354,7 @@ unsigned model_thread_start(void (*entry)(void *arg), void *arg)
         t->has_pending = false;
         t->released = t->at_rmw = NULL;
         t->rmw_was_fence = false;
-        t->self = NULL;
+        t->self = t->pool = NULL;
         t->signal = NULL;
         t->chosen = true;
         t->stale = model_threads[0].stale;

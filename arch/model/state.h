@@ -59,7 +59,7 @@ struct thread {
         unsigned joining; /* a set of threads */
         bool chosen;
         int priority;
-        void *self;
+        void *self, *pool;          /* the thread words */
         void (*signal)(int number); /* has come, and waits for the thread's next step */
         struct arch_context context;
         void (*entry)(void *arg);
@@ -112,7 +112,7 @@ struct model {
         unsigned entries; /* of views in use, a multiple of 8 */
         unsigned locations, slots, arena_used;
         struct arch_context home;
-        void *home_self;
+        void *home_self, *home_pool;
         char reason[256];
         _Alignas(16) int16_t sc[ENTRIES]; /* what all full fences have seen */
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Stacks are switched as the host does it, the runtime's and those of virtual threads alike. The
- * scheduler keeps the one thread word apart for each virtual thread.
+ * scheduler keeps the thread words apart for each virtual thread.
  */
 #if defined(__x86_64__)
 #include "../x86_64/switch.h"

@@ -6,6 +6,7 @@
 #include "valgrind.h"
 
 __thread void *arch_self_;
+__thread void *arch_pool_;
 
 void arch_context_start_(void) __attribute__((visibility("hidden")));
 

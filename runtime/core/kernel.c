@@ -151,7 +151,8 @@ int kernel_thread_start(struct kernel_thread *thread, void (*entry)(void *arg), 
         result = pthread_attr_init(&attributes);
         if (result)
                 return -result;
-        pthread_attr_setstack(&attributes, thread->stack + KERNEL_GUARD_BYTES, thread_stack_bytes);
+        pthread_attr_setstack(&attributes, thread->stack + KERNEL_GUARD_BYTES,
+                              thread_stack_bytes + thread->extra_bytes);
         /* The mask is inherited, so it is set here: the thread never runs with another one. */
         pthread_sigmask(SIG_SETMASK, &all, &before);
         result = pthread_create(&thread->id, &attributes, thread_main, thread);

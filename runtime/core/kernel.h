@@ -49,7 +49,10 @@ void kernel_discard(void *low, size_t bytes);
 
 struct kernel_thread {
         pthread_t id;
-        char *stack; /* set by who starts it: kernel_thread_bytes(), guarded; may serve many */
+        /* Set by who starts it: guarded memory, kernel_thread_bytes() and extra_bytes of it. It may
+         * serve many. */
+        char *stack;
+        size_t extra_bytes;
         void (*entry)(void *arg);
         void *arg;
 };

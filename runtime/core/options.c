@@ -14,6 +14,7 @@
 enum { SPIN_NS = 10000, SPIN_NS_MOST = 1000000000 };
 enum { RING_ENTRIES = 256, RING_ENTRIES_MOST = 32768 };
 enum { STACK_LEAST = 16384, STACK_COUNT = 100000 };
+enum { BLOCKING_MAX = 512, BLOCKING_MOST = 32768, BLOCKING_IDLE_MS = 10000 };
 #define STACK_BYTES      ((size_t)8 << 20)
 #define STACK_BYTES_MOST ((size_t)1 << 40)
 #define FLAGS_BUILT      (SKUA_PIN | SKUA_NO_PIN | SKUA_NO_RING | SKUA_NO_KICK)
@@ -46,10 +47,13 @@ static bool unbuilt(const struct skua_options *o)
         const unsigned none = (unsigned)SKUA_NONE;
 
         return wished(o->min_workers, none) || wished(o->worker_idle_ms, none) ||
-               wished(o->stall_ms, none) || wished(o->blocking_min, none) ||
-               wished(o->blocking_max, none) || wished(o->blocking_idle_ms, none) ||
-               wished(o->blocking_queue_limit, (size_t)SKUA_NONE) || o->on_stall ||
-               o->flags & FLAGS_LATER;
+               wished(o->stall_ms, none) || o->on_stall || o->flags & FLAGS_LATER;
+}
+
+/* A field that may be "none". */
+static unsigned given(unsigned value, unsigned normal)
+{
+        return value == (unsigned)SKUA_NONE ? 0 : value ? value : normal;
 }
 
 static bool absurd(const struct skua_options *o)
@@ -65,8 +69,10 @@ static bool absurd(const struct skua_options *o)
         bool cpus = (o->cpus && !o->cpus_size) || (!o->cpus && o->cpus_size);
         bool elastic = o->min_workers != (unsigned)SKUA_NONE && o->workers &&
                        o->min_workers > o->workers;
+        unsigned threads = given(o->blocking_max, BLOCKING_MOST);
+        bool blocking = threads > BLOCKING_MOST || given(o->blocking_min, 0) > threads;
 
-        return workers || spin || stack || ring || kick || pins || cpus || elastic ||
+        return workers || spin || stack || ring || kick || pins || cpus || elastic || blocking ||
                o->flags & ~(unsigned)(FLAGS_BUILT | FLAGS_LATER);
 }
 
@@ -103,6 +109,12 @@ int settings_read(struct settings *out, const struct skua_options *options)
         out->stack_max = bound(o.stack_max, STACK_COUNT);
         out->ring_entries = o.ring_entries && o.ring_entries != (unsigned)SKUA_NONE ? o.ring_entries
                                                                                     : RING_ENTRIES;
+        out->blocking_min = given(o.blocking_min, 0);
+        out->blocking_max = given(o.blocking_max, BLOCKING_MAX);
+        if (!o.blocking_max && out->blocking_max < out->blocking_min)
+                out->blocking_max = out->blocking_min;
+        out->blocking_idle_ms = given(o.blocking_idle_ms, BLOCKING_IDLE_MS);
+        out->blocking_queue_limit = bound(o.blocking_queue_limit, DOOR_COUNT_MASK);
         out->kick_signal = kick_signal(&o);
         out->queue_limit = bound(o.queue_limit, DOOR_COUNT_MASK);
         strncpy(out->name, o.name ? o.name : "skua", 6);

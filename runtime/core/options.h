@@ -16,6 +16,8 @@ struct settings {
         size_t cpus_size;
         size_t stack_bytes, stack_max, queue_limit;
         unsigned ring_entries;
+        unsigned blocking_min, blocking_max, blocking_idle_ms;
+        size_t blocking_queue_limit;
         int kick_signal; /* 0: none */
         char name[8];
         void *user;

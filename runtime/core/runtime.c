@@ -20,6 +20,7 @@
 #include "core/options.h"
 #include "core/worker.h"
 #include "io/io.h"
+#include "limits/blocking.h"
 #include "wait/stack.h"
 
 static int begin_stop(struct skua *handle, enum skua_stop_how how);
@@ -66,17 +67,21 @@ void runtime_unaccept(struct runtime *rt)
                 runtime_maybe_drained(rt);
 }
 
-void runtime_push_accepted(struct runtime *rt, struct skua_job *job)
+void runtime_forward(struct runtime *rt, unsigned node, struct skua_job *job)
 {
-        unsigned node = runtime_node_here(rt);
         struct injector *injector = &rt->nodes[node].injectors[INJECTOR_NORMAL];
 
-        job->owner_ = NULL;
         injector_enter_inside(injector, 1);
         injector_link(injector, job, job);
-        /* [PK1] pairs with [PK2]: the count of the injector comes before our look. */
+        /* [PK1] pairs with [PK2]: the injector's count comes before our look. */
         fence_seq_cst_after_rmw();
         park_publish(rt, node);
+}
+
+void runtime_push_accepted(struct runtime *rt, struct skua_job *job)
+{
+        job->owner_ = NULL;
+        runtime_forward(rt, runtime_node_here(rt), job);
         runtime_unaccept(rt);
 }
 
@@ -122,6 +127,7 @@ static void settle(struct runtime *rt, const struct settings *settings)
         rt->ring_entries = settings->ring_entries;
         rt->no_ring = settings->flags & SKUA_NO_RING;
         rt->kick_signal = settings->kick_signal;
+        pool_settle(&rt->pool, rt, settings);
         rt->user = settings->user;
         rt->on_thread = settings->on_thread;
         rt->on_log = settings->on_log;
@@ -179,6 +185,7 @@ static void end_threads(struct runtime *rt)
                 kernel_thread_join(&rt->workers[i]->thread);
                 stack_retire(rt->workers[i]);
         }
+        pool_end(&rt->pool);
         for (unsigned i = 0; i < count; i++)
                 io_retire(rt->workers[i]);
         sources_retire(rt);
@@ -262,6 +269,8 @@ static int start(struct skua **out, const struct settings *settings)
         open_doors(rt, settings->queue_limit);
         store_relaxed_u32(&rt->thread_count, rt->worker_count); /* relaxed: no thread yet */
         result = start_threads(rt);
+        if (!result)
+                result = pool_start(&rt->pool);
         if (result) {
                 /* What on_thread may have submitted already is run. */
                 begin_stop(rt->handle, SKUA_DRAIN);
@@ -297,6 +306,7 @@ static void close_doors(struct runtime *rt, uint64_t generation)
         for (unsigned i = 0; i < rt->node_count; i++)
                 for (unsigned k = 0; k < INJECTOR_PRIORITIES; k++)
                         injector_close(&rt->nodes[i].injectors[k], generation);
+        pool_close(&rt->pool);
 }
 
 /* relaxed: set in the child of a fork by its only thread. */
@@ -334,6 +344,8 @@ static bool queues_empty(struct runtime *rt)
 {
         /* [AC1] pairs with runtime_unaccept(): what was accepted stands in a queue. */
         if (load_acquire_u64(&rt->door) & DOOR_COUNT_MASK)
+                return false;
+        if (pool_busy(&rt->pool))
                 return false;
         for (unsigned i = 0; i < rt->node_count; i++)
                 if (injectors_visible(rt->nodes[i].injectors))
@@ -383,17 +395,6 @@ static bool seal(struct runtime *rt)
         return false;
 }
 
-static void forward(struct runtime *rt, unsigned node, struct skua_job *job)
-{
-        struct injector *injector = &rt->nodes[node].injectors[INJECTOR_NORMAL];
-
-        injector_enter_inside(injector, 1);
-        injector_link(injector, job, job);
-        /* [PK1] pairs with [PK2]: the injector's count comes before our look. */
-        fence_seq_cst_after_rmw();
-        park_publish(rt, node);
-}
-
 /* Where a start has failed some workers have no thread: what was sent to one of them is run by any
  * that has. */
 static void forward_mail(struct runtime *rt)
@@ -406,10 +407,10 @@ static void forward_mail(struct runtime *rt)
 
                 for (; job; job = next) {
                         next = job->next_;
-                        forward(rt, node, job);
+                        runtime_forward(rt, node, job);
                 }
                 while ((job = timers_take(rt->workers[i]))) /* bound: those that were armed */
-                        forward(rt, node, job);
+                        runtime_forward(rt, node, job);
         }
 }
 
@@ -505,7 +506,7 @@ static int check_stop(struct skua *handle)
                 return -EINVAL;
         if (is_orphan(rt))
                 return -EOWNERDEAD;
-        return self && self->runtime == rt ? -EDEADLK : 0;
+        return (self && self->runtime == rt) || blocking_runtime() == rt ? -EDEADLK : 0;
 }
 
 /* grace_ns < 0: no limit. Returns the number cancelled after the grace. */
@@ -581,4 +582,6 @@ SKUA_API void skua_abandon(struct skua *handle)
         store_relaxed_u32(&rt->orphan, 2);
         if (self && self->runtime == rt)
                 self_set(NULL);
+        if (blocking_runtime() == rt)
+                pool_set(NULL);
 }

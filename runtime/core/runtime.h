@@ -13,6 +13,7 @@
 #include "core/injector.h"
 #include "core/park.h"
 #include "io/source.h"
+#include "limits/pool.h"
 #include "place/placement.h"
 #include "skua.h"
 
@@ -74,6 +75,7 @@ struct runtime {
         struct word32 rings;        /* made, ever */
         struct word32 sentinel;     /* index + 1 of who looks after busy workers: io/watch.h */
         _Alignas(ARCH_APART) struct sources sources;
+        struct pool pool;  /* for what blocks */
         struct slot *slot; /* slot.c */
 };
 
@@ -138,6 +140,9 @@ void runtime_unaccept(struct runtime *rt);
 
 /* Queues a job accepted so, and gives the acceptance back. Any thread. */
 void runtime_push_accepted(struct runtime *rt, struct skua_job *job);
+
+/* Queues a job in a node's injector, past its door and bound; while the runtime cannot end. */
+void runtime_forward(struct runtime *rt, unsigned node, struct skua_job *job);
 
 /* Something changed on which the end of a drain may depend. */
 void runtime_maybe_drained(struct runtime *rt);

@@ -7,6 +7,7 @@
 
 #include "core/runtime.h"
 #include "core/worker.h"
+#include "limits/blocking.h"
 #include "wait/held.h"
 #include "wait/stack.h"
 #include "wait/suspend.h"
@@ -15,14 +16,17 @@ SKUA_API void skua_fail(struct skua_worker *self, int error)
 {
         if (error != (int16_t)error)
                 error = -EINVAL;
-        scope_fail(worker_of(self)->scope, error);
+        if (self)
+                scope_fail(worker_of(self)->scope, error);
+        else
+                blocking_fail(error);
 }
 
 SKUA_API bool skua_cancelled(struct skua_worker *self)
 {
         struct worker *w = worker_of(self);
 
-        return w && scope_cancelled(w->runtime, w->scope);
+        return w ? scope_cancelled(w->runtime, w->scope) : blocking_cancelled();
 }
 
 SKUA_API void skua_isolated(struct skua_worker *self,
@@ -69,8 +73,12 @@ static void limited_run(struct skua_worker *self, struct skua_job *job)
 
         shared_read(&job->state_, sizeof job->state_);
         job->run_ = run; /* it may be submitted again, also without a deadline */
-        scope_limit(worker_of(self), (int64_t)job->reserved_);
-        worker_of(self)->running = run;
+        if (self) {
+                scope_limit(worker_of(self), (int64_t)job->reserved_);
+                worker_of(self)->running = run;
+        } else {
+                blocking_limit((int64_t)job->reserved_);
+        }
         run(self, job);
 }
 

@@ -14,6 +14,7 @@
 
 #include "core/runtime.h"
 #include "core/worker.h"
+#include "limits/blocking.h"
 
 static_assert(sizeof(struct skua_strand) == 32, "part of the binary interface");
 
@@ -78,14 +79,22 @@ static struct skua_job *next_turn(struct skua_strand *s)
         return first;
 }
 
-void strand_leave(struct worker *w, struct skua_strand *s)
+void strand_leave(struct runtime *rt, struct worker *w, struct skua_strand *s)
 {
         struct skua_job *job = next_turn(s);
 
         if (!job)
                 return;
+        if (job->thief_ == STRAND_BLOCKING) {
+                blocking_turn(rt, job);
+                return;
+        }
         if (job->thief_) {
-                worker_send(w->runtime, job->thief_ - 1, job);
+                worker_send(rt, job->thief_ - 1, job);
+                return;
+        }
+        if (!w) {
+                runtime_forward(rt, runtime_node_here(rt), job);
                 return;
         }
         worker_push_again(w, job);
@@ -94,7 +103,7 @@ void strand_leave(struct worker *w, struct skua_strand *s)
         /* [PK1] pairs with [PK2]: the job is visible before our look. It would be the next one
          * here, were it not for stacks to be resumed and other work that comes first. */
         fence_seq_cst();
-        park_publish(w->runtime, w->node_index);
+        park_publish(rt, w->node_index);
 }
 
 struct strand_frame {
@@ -104,7 +113,7 @@ struct strand_frame {
 
 static void leave_turn(struct worker *w, struct exit_frame *frame)
 {
-        strand_leave(w, skua_container(frame, struct strand_frame, exit)->strand);
+        strand_leave(w->runtime, w, skua_container(frame, struct strand_frame, exit)->strand);
 }
 
 /* What a bound job is called with. The frame lives as long as the function, so a job that waits
@@ -117,11 +126,16 @@ static void strand_run(struct skua_worker *self, struct skua_job *job)
 
         shared_read(&job->younger_, sizeof job->younger_);
         job->run_ = run; /* it may be submitted again, also without a strand */
+        if (!w) {
+                run(self, job);
+                strand_leave(blocking_runtime(), NULL, frame.strand);
+                return;
+        }
         w->running = run;
         exit_push(w, &frame.exit, leave_turn);
         run(self, job);
         exit_pop(w, &frame.exit);
-        strand_leave(w, frame.strand);
+        strand_leave(w->runtime, w, frame.strand);
 }
 
 void strand_bind(struct skua_strand *s, struct skua_job *job, unsigned worker)

@@ -12,39 +12,19 @@
 
 #include "core/group.h"
 #include "core/options.h"
-#include "core/runtime.h"
 #include "core/strand.h"
-#include "core/worker.h"
+#include "core/submit.h"
+#include "limits/blocking.h"
 #include "wait/await.h"
 
 /* Of an array. So many jobs are 64 GiB; and a few who ask for so many at once must not carry the
  * count of a door into its flags. */
 #define SUBMIT_MOST ((size_t)1 << 30)
 
-/* A submission, from the call to the queue. */
-struct order {
-        struct skua *handle;
-        struct runtime *rt;
-        struct worker *inside; /* the caller's job runs here, on the same runtime */
-        struct skua_group *group;
-        struct skua_strand *strand;
-        char *first;
-        size_t count, stride;
-        int64_t at_ns, deadline_ns; /* not before; cancelled from then on; 0: none */
-        int node_index;             /* or -1: the caller's */
-        unsigned worker;            /* SKUA_WORKER(i), or 0 */
-        bool try;
-};
-
 SKUA_API void skua_job_init(struct skua_job *job, skua_fn *run)
 {
         memset(job, 0, sizeof *job);
         job->run_ = run;
-}
-
-static struct skua_job *job_at(const struct order *order, size_t i)
-{
-        return (struct skua_job *)(void *)(order->first + i * order->stride);
 }
 
 /* Prepares a job for a queue; a debug build catches one that is queued already. */
@@ -67,7 +47,18 @@ static void limit(const struct order *order, size_t from, size_t count)
         if (!order->deadline_ns)
                 return;
         for (size_t i = from; i < from + count; i++)
-                job_limit(job_at(order, i), order->deadline_ns);
+                job_limit(order_job(order, i), order->deadline_ns);
+}
+
+struct skua_job *order_take(const struct order *order, size_t i)
+{
+        struct skua_job *job = order_job(order, i);
+
+        if (order->group)
+                group_hold(order->group, 1);
+        limit(order, i, 1);
+        mark(job, order->group);
+        return job;
 }
 
 /* The job was last used by a worker: its line comes while we wait for the door's. */
@@ -76,7 +67,7 @@ static void fetch_early(void *job)
         __builtin_prefetch(job, 1);
 }
 
-static int refuse(const struct order *order, int error)
+int order_refuse(const struct order *order, int error)
 {
         struct runtime *rt = order->rt;
 
@@ -100,7 +91,7 @@ static ssize_t enter(const struct order *order, struct injector *injector, size_
                 if (given)
                         return (ssize_t)given;
                 if (error != -EAGAIN || order->try)
-                        return refuse(order, error);
+                        return order_refuse(order, error);
                 look = injector_look(injector);
                 if ((given = injector_enter(injector, count, generation, &error)))
                         return (ssize_t)given;
@@ -113,14 +104,14 @@ static ssize_t enter(const struct order *order, struct injector *injector, size_
 static void push_chain(const struct order *order, struct injector *injector, size_t from,
                        size_t count)
 {
-        struct skua_job *first = job_at(order, from), *last = first;
+        struct skua_job *first = order_job(order, from), *last = first;
 
         if (order->group)
                 group_hold(order->group, count);
         limit(order, from, count);
         mark(first, order->group);
         for (size_t i = 1; i < count; i++) {
-                struct skua_job *next = job_at(order, from + i);
+                struct skua_job *next = order_job(order, from + i);
 
                 mark(next, order->group);
                 /* relaxed: published with the chain. */
@@ -156,7 +147,7 @@ static ssize_t submit_outside(const struct order *order)
 static ssize_t submit_node(const struct order *order)
 {
         struct runtime *rt = order->rt;
-        unsigned node = (unsigned)order->node_index;
+        unsigned node = order->node_index < 0 ? runtime_node_here(rt) : (unsigned)order->node_index;
         struct injector *injector = &rt->nodes[node].injectors[INJECTOR_NORMAL];
         size_t given = order->count;
         int error = 0;
@@ -166,7 +157,7 @@ static ssize_t submit_node(const struct order *order)
         else
                 injector_enter_inside(injector, order->count);
         if (!given)
-                return refuse(order, error);
+                return order_refuse(order, error);
         push_chain(order, injector, 0, given);
         /* [PK1] as in submit_outside(). */
         fence_seq_cst_after_rmw();
@@ -178,7 +169,7 @@ static void push_own(struct worker *w, const struct order *order)
 {
         limit(order, 0, order->count);
         for (size_t i = 0; i < order->count; i++) {
-                struct skua_job *job = job_at(order, i);
+                struct skua_job *job = order_job(order, i);
 
                 mark(job, order->group);
                 worker_push(w, job);
@@ -194,17 +185,17 @@ static void push_own(struct worker *w, const struct order *order)
 static ssize_t submit_worker(const struct order *order)
 {
         struct runtime *rt = order->rt;
-        int result = runtime_accept(rt, generation_of(order->handle), !order->inside);
+        int result = runtime_accept(rt, generation_of(order->handle), !order_within(order));
 
         if (result)
-                return refuse(order, result);
+                return order_refuse(order, result);
         if (order->group)
                 group_hold(order->group, order->count);
         limit(order, 0, order->count);
         /* relaxed: for the figures only. */
         fetch_add_relaxed_u64(&rt->direct, order->count);
         for (size_t i = 0; i < order->count; i++) {
-                struct skua_job *job = job_at(order, i);
+                struct skua_job *job = order_job(order, i);
 
                 mark(job, order->group);
                 worker_send(rt, order->worker - 1, job);
@@ -220,6 +211,10 @@ static bool take_turn(const struct order *order, struct skua_job *job)
         struct worker *w = order->inside;
         unsigned node = order->node_index < 0 ? runtime_node_here(rt) : (unsigned)order->node_index;
 
+        if (order->blocking) {
+                blocking_turn(rt, job);
+                return false;
+        }
         if (order->worker) {
                 worker_send(rt, order->worker - 1, job);
                 return false;
@@ -240,36 +235,57 @@ static bool take_turn(const struct order *order, struct skua_job *job)
         return true;
 }
 
-/* To a strand. From outside the acceptance lasts until we have touched the runtime for the last
- * time; by then each job stands in a queue or waits for one that does, or runs. The job that calls
- * from inside keeps the runtime by itself. */
+/* The job that calls from a worker keeps the runtime by itself. */
+static void unaccept_order(const struct order *order)
+{
+        if (!order->inside)
+                runtime_unaccept(order->rt);
+}
+
+/* Accepts the order as a whole, and obliges the blocking pool to its jobs if they are to go there.
+ * The acceptance lasts until we have touched the runtime for the last time. */
+static int accept_order(const struct order *order)
+{
+        struct runtime *rt = order->rt;
+        int result = 0;
+
+        if (!order->inside)
+                result = runtime_accept(rt, generation_of(order->handle), !order->aside);
+        if (result || !order->blocking)
+                return result;
+        result = pool_oblige(&rt->pool, order->count);
+        if (result)
+                unaccept_order(order);
+        return result;
+}
+
+/* To a strand: in the end each job stands in a queue or waits for one that does, or runs. */
 static ssize_t submit_strand(const struct order *order)
 {
         struct runtime *rt = order->rt;
         struct worker *w = order->inside;
-        int result = w ? 0 : runtime_accept(rt, generation_of(order->handle), true);
+        int result = accept_order(order);
         size_t uncounted = 0;
 
         if (result)
-                return refuse(order, result);
+                return order_refuse(order, result);
         if (order->group)
                 group_hold(order->group, order->count);
         for (size_t i = 0; i < order->count; i++) {
-                struct skua_job *job = job_at(order, i);
+                struct skua_job *job = order_job(order, i);
 
                 mark(job, order->group);
                 limit(order, i, 1);
-                strand_bind(order->strand, job, order->worker);
+                strand_bind(order->strand, job, order->blocking ? STRAND_BLOCKING : order->worker);
                 if (!strand_enter(order->strand, job) || !take_turn(order, job))
                         uncounted++;
         }
-        if (w) {
+        if (w)
                 count_add(&w->count.spawned, uncounted);
-                return (ssize_t)order->count;
-        }
-        /* relaxed: for the figures only. */
-        fetch_add_relaxed_u64(&rt->direct, uncounted);
-        runtime_unaccept(rt);
+        else
+                /* relaxed: for the figures only. */
+                fetch_add_relaxed_u64(&rt->direct, uncounted);
+        unaccept_order(order);
         return (ssize_t)order->count;
 }
 
@@ -304,23 +320,22 @@ static struct worker *home_of(const struct order *order)
         return order->worker ? rt->workers[order->worker - 1] : worker_of_node(rt, node, turn);
 }
 
-/* The acceptance lasts until we have touched the runtime for the last time; inside, our job keeps
- * it. */
 static ssize_t submit_delayed(const struct order *order)
 {
         struct runtime *rt = order->rt;
-        struct timer_delay delay = {order->at_ns, order->deadline_ns, order->strand, order->worker};
-        int result = runtime_accept(rt, generation_of(order->handle), !order->inside);
+        struct timer_delay delay = {order->at_ns, order->deadline_ns, order->strand, order->worker,
+                                    order->blocking};
+        int result = accept_order(order);
         bool wake = false;
         struct worker *w;
 
         if (result)
-                return refuse(order, result);
+                return order_refuse(order, result);
         if (order->group)
                 group_hold(order->group, order->count);
         w = home_of(order);
         for (size_t i = 0; i < order->count; i++) {
-                struct skua_job *job = job_at(order, i);
+                struct skua_job *job = order_job(order, i);
 
                 mark(job, order->group);
                 wake |= timers_delay(w, job, &delay);
@@ -330,7 +345,7 @@ static ssize_t submit_delayed(const struct order *order)
                 fence_seq_cst();
                 park_wake_worker(rt, w->index);
         }
-        runtime_unaccept(rt);
+        unaccept_order(order);
         return (ssize_t)order->count;
 }
 
@@ -342,11 +357,13 @@ static ssize_t submit(const struct order *order)
                 return submit_delayed(order);
         if (order->strand)
                 return submit_strand(order);
+        if (order->blocking)
+                return blocking_submit(order);
         if (order->worker)
                 return submit_worker(order);
-        if (!w)
+        if (!w && !order->aside)
                 return submit_outside(order);
-        if (order->node_index >= 0)
+        if (!w || order->node_index >= 0)
                 return submit_node(order);
         if (order->group)
                 group_hold(order->group, order->count);
@@ -376,9 +393,12 @@ static int read_target(struct order *order, const struct skua_target *where)
                 return -EINVAL;
         if (target.node && (target.node > RUNTIME_NODES || rt->system_node[target.node - 1] < 0))
                 return -EINVAL;
-        if (target.flags & SKUA_BLOCKING || target.priority)
+        if (target.flags & SKUA_BLOCKING && target.worker)
+                return -EINVAL;
+        if (target.priority)
                 return -EOPNOTSUPP;
         order->try = target.flags & SKUA_TRY;
+        order->blocking = target.flags & SKUA_BLOCKING;
         order->group = target.group;
         order->worker = target.worker;
         order->strand = target.strand;
@@ -403,12 +423,13 @@ static int begin(struct order *order, struct skua *rt, void *first, const struct
         order->node_index = -1;
         if (!order->rt || !first)
                 return -EINVAL;
-        if (w && w->runtime == order->rt) {
+        if (w && w->runtime == order->rt)
                 order->inside = w;
-                /* relaxed: set in the child of a fork by its only thread. */
-                if (load_relaxed_u32(&order->rt->orphan))
-                        return -EOWNERDEAD;
-        }
+        else
+                order->aside = blocking_runtime() == order->rt;
+        /* relaxed: set in the child of a fork by its only thread. */
+        if (order_within(order) && load_relaxed_u32(&order->rt->orphan))
+                return -EOWNERDEAD;
         return where ? read_target(order, where) : 0;
 }
 
@@ -542,6 +563,8 @@ SKUA_API int skua_await_submit_until(struct skua_worker *self, struct skua_job *
 
         if (result || order.worker || order.strand || order.at_ns)
                 return result ? result : submit_one(&order);
+        if (order.blocking)
+                return blocking_await_submit(w, &order, deadline_ns);
         if (order.node_index < 0)
                 order.node_index = (int)w->node_index;
         injector = &w->runtime->nodes[order.node_index].injectors[INJECTOR_NORMAL];

@@ -233,7 +233,7 @@ static void renew(struct fallback *f, unsigned side)
                 result = 0;
         }
         if (!result && !side && f->event_added)
-                result = control(set, EPOLL_CTL_ADD, f->blocking.event, EPOLLIN, DATA_OWN);
+                result = control(set, EPOLL_CTL_ADD, f->offload.event, EPOLLIN, DATA_OWN);
         if (!result && !side && f->edges >= 0)
                 result = control(set, EPOLL_CTL_ADD, f->edges, EPOLLIN, DATA_EDGES);
         if (!result && side)

@@ -217,7 +217,7 @@ static void end_with(struct fallback *f, struct request *r, int result)
 
 static int put_at_thread(struct fallback *f, struct request *r)
 {
-        int result = blocking_event(&f->blocking);
+        int result = offload_event(&f->offload);
 
         if (result >= 0 && !f->event_added) {
                 result = descriptors_add_event(f, result);
@@ -226,7 +226,7 @@ static int put_at_thread(struct fallback *f, struct request *r)
         if (result < 0)
                 return result;
         r->call.run = attempt_block;
-        result = blocking_submit(&f->blocking, &r->call);
+        result = offload_submit(&f->offload, &r->call);
         if (result)
                 return result;
         enter_bucket(f, r, PLACE_THREAD);
@@ -388,9 +388,9 @@ static void take_submissions(struct fallback *f)
 
 static void take_results(struct fallback *f)
 {
-        struct blocking_call *call, *next;
+        struct offload_call *call, *next;
 
-        for (call = blocking_take(&f->blocking); call; call = next) {
+        for (call = offload_take(&f->offload); call; call = next) {
                 struct request *r = (struct request *)(void *)((char *)call -
                                                                offsetof(struct request, call));
 
@@ -406,7 +406,7 @@ static void go_on(struct fallback *f)
         post_held(f);
         /* relaxed: [FB1] is the exchange's affair; what comes later wakes or is seen next time. */
         if (load_relaxed_u32(&f->sq_flags)) {
-                /* [FB1] acquire pairs with finish() in blocking.c. */
+                /* [FB1] acquire pairs with finish() in offload.c. */
                 exchange_acq_rel_u32(&f->sq_flags, 0);
                 take_results(f);
         }
@@ -456,13 +456,13 @@ static int sleep_once(struct fallback *f, int64_t deadline_ns)
         bool threads = f->in_threads;
         int result;
 
-        if (threads && !blocking_sleep(&f->blocking)) {
+        if (threads && !offload_sleep(&f->offload)) {
                 go_on(f);
                 return 0;
         }
         result = descriptors_look(f, sleep_ns(f, deadline_ns));
         if (threads)
-                blocking_awake(&f->blocking);
+                offload_awake(&f->offload);
         go_on(f);
         return result;
 }
@@ -562,18 +562,19 @@ static void fill_in(struct io_ring *ring)
         ring->enter_fd = -1;
 }
 
-int fallback_open(struct io_ring *ring, unsigned entries)
+int fallback_open(struct io_ring *ring, const struct ring_wish *wish)
 {
-        int result = take_memory(ring, entries);
+        int result = take_memory(ring, wish->entries);
 
         if (result)
                 return result;
         fill_in(ring);
-        result = blocking_open(&ring->fallback->blocking, ring->sq_flags, IORING_SQ_TASKRUN);
+        result = offload_open(&ring->fallback->offload, wish->pool, ring->sq_flags,
+                              IORING_SQ_TASKRUN);
         if (!result) {
                 result = descriptors_open(ring->fallback);
                 if (result)
-                        blocking_close(&ring->fallback->blocking);
+                        offload_close(&ring->fallback->offload);
         }
         if (result)
                 give_memory(ring);
@@ -585,7 +586,7 @@ void fallback_close(struct io_ring *ring)
         struct fallback *f = ring->fallback;
         struct request_chunk *next;
 
-        blocking_close(&f->blocking);
+        offload_close(&f->offload);
         descriptors_close(f);
         free(f->heap);
         for (struct request_chunk *chunk = f->chunks; chunk; chunk = next) {

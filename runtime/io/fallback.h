@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A ring without io_uring: its entries are carried out by epoll and by a few threads that block;
- * results are those of io_uring. See request.h for how it is made.
+ * A ring without io_uring: its entries are carried out by epoll and by threads of the blocking
+ * pool; results are those of io_uring. See request.h for how it is made.
  *
  * Operations: NOP, READ, WRITE, READV, WRITEV, FSYNC, OPENAT, CLOSE, STATX; RECV, SEND, RECVMSG,
  * SENDMSG, ACCEPT, CONNECT, SOCKET, SHUTDOWN; POLL_ADD, POLL_REMOVE; TIMEOUT, TIMEOUT_REMOVE;
@@ -14,9 +14,9 @@
  * Limits. A listening socket is made O_NONBLOCK. Files that cannot be asked not to wait (terminals;
  * pipes before Linux 6.4) are read and written when poll says so: another reader may be quicker,
  * and then the worker waits with it. What a thread has begun is not cancelled: -EALREADY. Up to 16
- * threads per ring; opening a FIFO that nobody writes keeps one of them. A descriptor that is
- * closed while operations wait for it: CLOSE ends them with -ECANCELED, close(2) leaves them
- * waiting until they are cancelled, or the number is used again.
+ * threads of the blocking pool per ring; opening a FIFO that nobody writes keeps one of them. A
+ * descriptor that is closed while operations wait for it: CLOSE ends them with -ECANCELED, close(2)
+ * leaves them waiting until they are cancelled, or the number is used again.
  */
 #ifndef IO_FALLBACK_H
 #define IO_FALLBACK_H
@@ -26,7 +26,7 @@
 #include "io/ring.h"
 
 /* Fills in a ring whose error is set. 0 or a negative errno. */
-int fallback_open(struct io_ring *ring, unsigned entries);
+int fallback_open(struct io_ring *ring, const struct ring_wish *wish);
 void fallback_close(struct io_ring *ring);
 
 /* As ring_enter(). */

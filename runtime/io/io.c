@@ -42,7 +42,8 @@ static struct io *open_io(struct worker *w)
         struct runtime *rt = w->runtime;
         struct ring_wish wish = {.entries = rt->ring_entries,
                                  .deferred = w->alone || watch_can_kick(rt),
-                                 .forbidden = rt->no_ring};
+                                 .forbidden = rt->no_ring,
+                                 .pool = &rt->pool};
         struct io *io = memory_map(sizeof *io, (int)rt->nodes[w->node_index].id);
 
         if (!io)

@@ -2,14 +2,14 @@
  *
  * The inside of the ring without io_uring. A request is a submitted entry under way. It is tried
  * at once (attempt.c); what would wait is parked at its descriptor until epoll says that it is
- * worth another try (descriptor.c), given to a thread that may block (blocking.c), or armed in a
+ * worth another try (descriptor.c), given to a thread that may block (offload.c), or armed in a
  * heap of times (alarm.c). Its end appends a completion (fallback.c). All of it is the owner's but
  * the calls that the threads run.
  */
 #ifndef IO_REQUEST_H
 #define IO_REQUEST_H
 
-#include "io/blocking.h"
+#include "io/offload.h"
 #include "io/ring.h"
 
 enum { REQUEST_BUCKETS = 1024, REQUEST_TURN = 16 };
@@ -31,7 +31,7 @@ struct request {
         struct request *same, **same_link; /* in its bucket, while it can be cancelled */
         struct request *chained;           /* starts when this one has ended well */
         struct request *later;             /* completions held back: the next one */
-        struct blocking_call call;
+        struct offload_call call;
         void *copy;       /* of what its pointers showed; NULL: they still do */
         size_t done;      /* bytes moved by earlier attempts */
         int64_t due_ns;   /* of a timeout */
@@ -77,7 +77,7 @@ struct fallback {
         struct request **heap;                    /* by due_ns */
         unsigned heap_count, heap_room;
         bool event_added; /* of the threads, to the set */
-        struct blocking blocking;
+        struct offload offload;
         struct request *buckets[REQUEST_BUCKETS]; /* by user_data */
         struct word32 sq_head, sq_tail, sq_flags;
         _Alignas(ARCH_APART) struct word32 cq_tail_word;
@@ -118,7 +118,7 @@ int attempt_admit(const struct io_uring_sqe *sqe);
 enum verdict attempt(struct fallback *f, struct request *r, uint32_t ready);
 
 /* On a thread that may block: leaves the result in res. */
-void attempt_block(struct blocking_call *call);
+void attempt_block(struct offload_call *call);
 
 /* Copies what the entry's pointers show, which may go after the submission. 0 or -ENOMEM. */
 int attempt_keep(struct request *r);

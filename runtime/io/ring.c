@@ -78,7 +78,7 @@ int ring_open(struct io_ring *ring, const struct ring_wish *wish)
         ring->event = -1;
         ring->error = wish->forbidden ? -EPERM : set_up(&ring->uring, wish);
         if (ring->error)
-                return fallback_open(ring, wish->entries);
+                return fallback_open(ring, wish);
         fill_in(ring);
         ring->deferred = ring->uring.flags & IORING_SETUP_DEFER_TASKRUN;
         ring->futex = knows(&ring->uring, COMPAT_OP_FUTEX_WAIT);

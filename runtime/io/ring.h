@@ -15,11 +15,13 @@
 #include "io/compat.h"
 
 struct fallback;
+struct pool;
 
 struct ring_wish {
         unsigned entries;
         bool deferred; /* completions only when the owner enters: cheaper, but hidden from others */
-        bool forbidden; /* no io_uring */
+        bool forbidden;    /* no io_uring */
+        struct pool *pool; /* for what blocks then */
 };
 
 struct io_ring {

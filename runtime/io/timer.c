@@ -13,6 +13,7 @@
 #include "core/worker.h"
 #include "io/io.h"
 #include "io/watch.h"
+#include "limits/blocking.h"
 #include "wait/await.h"
 
 /* In state_ of a timer: its job is queued; and shall see itself cancelled. */
@@ -173,7 +174,10 @@ static bool enter_strand(struct worker *w, struct skua_job *job)
 
         if (!strand)
                 return true;
-        strand_bind(strand, job, flags & TIMER_BOUND ? w->index + 1 : 0);
+        strand_bind(strand, job,
+                    flags & TIMER_BLOCKING ? STRAND_BLOCKING
+                    : flags & TIMER_BOUND  ? w->index + 1
+                                           : 0);
         return strand_enter(strand, job);
 }
 
@@ -185,7 +189,9 @@ static void queue(struct worker *w, struct worker *taker, struct skua_job *job)
 
         if (!enter_strand(w, job))
                 return;
-        if (flags & TIMER_BOUND)
+        if (flags & TIMER_BLOCKING)
+                blocking_turn(w->runtime, job);
+        else if (flags & TIMER_BOUND)
                 worker_send(w->runtime, w->index, job);
         else
                 queue_push(&taker->batch, job); /* there is room */
@@ -217,9 +223,15 @@ struct skua_job *timers_take(struct worker *w)
         struct skua_job *job = NULL;
         struct wheel_node *node;
 
-        while (!job && (node = wheel_take(&t->wheel))) /* bound: those that are due */
-                if ((job = expire(w, w, node)) && !enter_strand(w, job))
+        while (!job && (node = wheel_take(&t->wheel))) { /* bound: those that are due */
+                job = expire(w, w, node);
+                if (job && !enter_strand(w, job)) {
                         job = NULL;
+                } else if (job && node->flags & TIMER_BLOCKING) {
+                        blocking_turn(w->runtime, job);
+                        job = NULL;
+                }
+        }
         unlock(t);
         return job;
 }
@@ -233,7 +245,8 @@ bool timers_delay(struct worker *w, struct skua_job *job, const struct timer_del
         job->next_ = (struct skua_job *)(intptr_t)delay->deadline_ns;
         job->younger_ = (struct skua_job *)(void *)delay->strand;
         node->link = NULL;
-        node->flags = JOB_QUEUED | (delay->bound ? TIMER_BOUND : 0);
+        node->flags = JOB_QUEUED | (delay->bound ? TIMER_BOUND : 0) |
+                      (delay->blocking ? TIMER_BLOCKING : 0);
         return arm(w, node, delay->at_ns);
 }
 

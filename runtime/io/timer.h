@@ -30,10 +30,11 @@ struct timers {
 
 /* What a node is, in its flags. Others are the debug build's, of jobs. */
 enum {
-        TIMER_IO = 1u << 31,    /* of an operation */
-        TIMER_TIMER = 1u << 30, /* of a struct skua_timer; else of a delayed job */
-        TIMER_BOUND = 1u << 29, /* a job that runs at its home only */
-        TIMER_AWAIT = 1u << 28  /* of an await */
+        TIMER_IO = 1u << 31,      /* of an operation */
+        TIMER_TIMER = 1u << 30,   /* of a struct skua_timer; else of a delayed job */
+        TIMER_BOUND = 1u << 29,   /* a job that runs at its home only */
+        TIMER_AWAIT = 1u << 28,   /* of an await */
+        TIMER_BLOCKING = 1u << 27 /* a job for the blocking pool */
 };
 
 /* A delayed job: what its target said. */
@@ -41,7 +42,7 @@ struct timer_delay {
         int64_t at_ns;
         int64_t deadline_ns;        /* of the job itself; 0: none */
         struct skua_strand *strand; /* or NULL */
-        bool bound;
+        bool bound, blocking;
 };
 
 /* Queues jobs of w's timers that have expired in the batch of `taker`, which is w itself or who

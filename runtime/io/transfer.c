@@ -264,7 +264,7 @@ static int call_blocking(const struct io_uring_sqe *sqe)
         }
 }
 
-void attempt_block(struct blocking_call *call)
+void attempt_block(struct offload_call *call)
 {
         struct request *r = (struct request *)(void *)((char *)call -
                                                        offsetof(struct request, call));

@@ -17,7 +17,7 @@ int request_withdraw(struct fallback *f, struct request *r)
                 alarm_disarm(f, r);
                 break;
         default:
-                if (!blocking_withdraw(&f->blocking, &r->call))
+                if (!offload_withdraw(&f->offload, &r->call))
                         return -EALREADY;
                 request_threaded_remove(f, r);
         }

@@ -20,7 +20,7 @@ uint64_t runtime_cancelled(struct runtime *rt)
 
         for (unsigned i = 0; i < rt->worker_count; i++)
                 sum += figure(&rt->workers[i]->count.cancelled);
-        return sum;
+        return sum + figure(&rt->pool.cancelled);
 }
 
 static void sum_injectors(const struct runtime *rt, struct skua_stats *sum)
@@ -47,6 +47,19 @@ static void sum_workers(const struct runtime *rt, struct skua_stats *sum)
                 sum->suspended += figure(&w->count.suspended) - figure(&w->count.resumed);
                 sum->workers_active += !load_relaxed_u32(&w->count.parked); /* relaxed: a figure */
         }
+}
+
+static void sum_pool(const struct pool *p, struct skua_stats *sum)
+{
+        /* In this order, so that no more are cancelled than entered. */
+        uint64_t cancelled = figure(&p->cancelled), entered = figure(&p->entered);
+
+        sum->submitted += figure(&p->placed);
+        sum->run += entered - cancelled;
+        sum->cancelled += cancelled;
+        /* relaxed, both: figures. */
+        sum->blocking_threads = load_relaxed_u32(&p->threads);
+        sum->blocking_queued = load_relaxed_u32(&p->queued);
 }
 
 /* Gives the caller as much of the struct as it knows. */
@@ -76,6 +89,7 @@ SKUA_API int skua_stats_read(struct skua *handle, struct skua_stats *out)
                 return result;
         sum.submitted = figure(&rt->direct);
         sum.refused = figure(&rt->refused);
+        sum_pool(&rt->pool, &sum);
         sum_injectors(rt, &sum);
         sum_workers(rt, &sum);
         /* relaxed, both: figures. */

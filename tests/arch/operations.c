@@ -206,13 +206,14 @@ static void *self_in_thread(void *arg)
         struct self_thread *me = arg;
         int own[2];
 
-        me->null_at_first = self_get() == NULL;
+        me->null_at_first = self_get() == NULL && pool_get() == NULL;
         me->kept = true;
         for (unsigned i = 0; i < SELF_ROUNDS; i++) {
                 self_set(&own[i % 2]);
+                pool_set(&own[(i + 1) % 2]);
                 if (i % 100 == 0)
                         sched_yield();
-                me->kept &= self_get() == &own[i % 2];
+                me->kept &= self_get() == &own[i % 2] && pool_get() == &own[(i + 1) % 2];
         }
         return NULL;
 }
@@ -232,8 +233,8 @@ static void test_self(void)
                 null_at_first &= threads[i].null_at_first;
                 kept &= threads[i].kept;
         }
-        tap_ok(null_at_first, "self is NULL at first in new threads");
-        tap_ok(kept && self_get() == &own[0], "each thread has its own self");
+        tap_ok(null_at_first, "self and pool are NULL at first in new threads");
+        tap_ok(kept && self_get() == &own[0] && !pool_get(), "each thread has its own two words");
         signal(SIGUSR1, note_self);
         for (unsigned i = 0; i < SELF_ROUNDS; i++) {
                 self_set(&own[i % 2]);

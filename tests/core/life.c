@@ -8,7 +8,7 @@
 
 #include "core/crew.h"
 
-enum { CHECKS = 109 };
+enum { CHECKS = 113 };
 
 struct task {
         struct skua_job job;
@@ -137,10 +137,14 @@ static void check_options(void)
         EXPECT(-EOPNOTSUPP, o.stall_ms = 10);
         EXPECT(0, o.stall_ms = SKUA_NONE);
         EXPECT(-EOPNOTSUPP, o.on_stall = on_stall);
-        EXPECT(-EOPNOTSUPP, o.blocking_min = 1);
-        EXPECT(-EOPNOTSUPP, o.blocking_max = 1);
-        EXPECT(-EOPNOTSUPP, o.blocking_idle_ms = 1);
-        EXPECT(-EOPNOTSUPP, o.blocking_queue_limit = 1);
+        EXPECT(0, o.blocking_min = 1);
+        EXPECT(0, o.blocking_min = 600);
+        EXPECT(0, o.blocking_max = 1);
+        EXPECT(-EINVAL, o.blocking_min = 2; o.blocking_max = 1);
+        EXPECT(-EINVAL, o.blocking_min = 1; o.blocking_max = SKUA_NONE);
+        EXPECT(-EINVAL, o.blocking_max = 32769);
+        EXPECT(0, o.blocking_idle_ms = 1);
+        EXPECT(0, o.blocking_queue_limit = 1);
         EXPECT(0, o.blocking_min = o.blocking_max = o.blocking_idle_ms = SKUA_NONE);
         EXPECT(0, o.blocking_queue_limit = SKUA_NONE);
         EXPECT(0, o.kick_signal = SIGRTMIN);

@@ -119,20 +119,20 @@ static void haunted(struct skua_worker *self, void *arg)
         close(other[1]);
 }
 
-static bool threads_busy(struct blocking *b)
+static bool threads_busy(struct offload *o)
 {
         bool busy;
 
-        pthread_mutex_lock(&b->lock);
-        busy = b->queued == 1 && !b->idle;
-        pthread_mutex_unlock(&b->lock);
+        pthread_mutex_lock(&o->lock);
+        busy = o->busy == OFFLOAD_RUNNERS && o->queue && !o->queue->next;
+        pthread_mutex_unlock(&o->lock);
         return busy;
 }
 
 /* All threads hang in opening a pipe that nobody writes, and one more call waits for a thread. */
 static void busy_threads(struct skua_worker *self, void *arg)
 {
-        struct call one, opens[BLOCKING_THREADS + 1];
+        struct call one, opens[OFFLOAD_RUNNERS + 1];
         char path[96];
         int fd;
 
@@ -140,16 +140,16 @@ static void busy_threads(struct skua_worker *self, void *arg)
         notes->count = 0;
         snprintf(path, sizeof path, "/tmp/skua-io-%d", (int)getpid());
         note("fifo", mkfifo(path, 0600), 0);
-        for (unsigned i = 0; i <= BLOCKING_THREADS; i++)
+        for (unsigned i = 0; i <= OFFLOAD_RUNNERS; i++)
                 io_uring_prep_openat(begin(self, &opens[i]), AT_FDCWD, path, O_RDONLY, 0);
         settle(self);
-        while (!threads_busy(&worker_of(self)->io->ring.fallback->blocking))
+        while (!threads_busy(&worker_of(self)->io->ring.fallback->offload))
                 sched_yield();
         DO("cancel what has begun", io_uring_prep_cancel, &opens[0].io, 0);
-        DO("cancel what has not", io_uring_prep_cancel, &opens[BLOCKING_THREADS].io, 0);
-        end(self, &opens[BLOCKING_THREADS], "cancelled");
+        DO("cancel what has not", io_uring_prep_cancel, &opens[OFFLOAD_RUNNERS].io, 0);
+        end(self, &opens[OFFLOAD_RUNNERS], "cancelled");
         fd = open(path, O_RDWR);
-        for (unsigned i = 0; i < BLOCKING_THREADS; i++) {
+        for (unsigned i = 0; i < OFFLOAD_RUNNERS; i++) {
                 end(self, &opens[i], "opened");
                 close(positive(&opens[i].results[0]));
         }
@@ -168,7 +168,7 @@ static void test_threads(struct skua *rt)
         tap_is(seen.list[3].res, -ECANCELED, "and says so");
         for (unsigned i = 4; i < seen.count; i++)
                 opened += seen.list[i].res == 1;
-        tap_is(opened, BLOCKING_THREADS, "the others end");
+        tap_is(opened, OFFLOAD_RUNNERS, "the others end");
 }
 
 static void test_only_here(void)
