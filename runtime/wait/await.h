@@ -76,8 +76,8 @@ static inline bool await_unhindered(const struct worker *w)
         if (__builtin_expect(runtime_cancelling(w->runtime) || scope->deadline_ns, 0))
                 return false;
         /* [GR3] pairs with skua_group_cancel() and skua_group_cancel_at(). */
-        return !group || (!group->parent_ && !(load_acquire_u64(group_word(group)) &
-                                               (GROUP_CANCELLED | GROUP_TIMED)));
+        return !group || (!group->parent_ &&
+                          !(load_acquire_u64(group_word(group)) & (GROUP_CANCELLED | GROUP_TIMED)));
 }
 
 /* Why an await that is not ready must not begin: -EOWNERDEAD, -EDEADLK (isolated), -ECANCELED,
