@@ -3,6 +3,7 @@
  * Stopping with I/O under way: what never ends by itself is cancelled, everything comes back once,
  * nothing is touched and nothing is left behind afterwards.
  */
+#include "core/runtime.h"
 #include "io/ops.h"
 
 enum { CHECKS = 23, PAIRS = 8, EACH = 4 };
@@ -201,7 +202,7 @@ static void within_run(struct skua_worker *self, struct skua_job *job)
                            1, 0);
         skua_io_cancel(self, &w->ops[0].io);
         tally_add(&w->entered, 1);
-        while (!io_cancelling(rt))
+        while (!runtime_cancelling(rt))
                 sched_yield();
         io_uring_prep_poll_multishot(skua_io_prepare(self, &w->ops[2].io, op_done), w->fds[0],
                                      POLLIN);
