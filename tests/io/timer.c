@@ -422,14 +422,14 @@ static void begin_restless(struct skua_worker *self, void *arg)
 static void check_armed_in_stop(void)
 {
         static struct alarm alarms[RACERS];
-        unsigned wrong = 0, rounds = rig_rounds(300);
+        unsigned wrong = 0, rounds = rig_rounds(150);
 
         for (unsigned round = 0; round < rounds; round++) {
                 struct skua *rt = rig_start(1 + (unsigned)any(4), NULL);
 
                 start_all();
                 run(rt, begin_restless, alarms);
-                for (uint64_t i = any(1000); i > 0; i--)
+                for (uint64_t i = any(200); i > 0; i--)
                         sched_yield();
                 skua_stop(rt, any(2) ? SKUA_DRAIN : SKUA_CANCEL);
                 wrong += tally_read(&called) != RACERS;
