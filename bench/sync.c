@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What do a mutex, a semaphore, an event and a channel of jobs cost when nobody else wants them, and
- * how do two workers get along with one: how long is a turn, how equal are the shares, how often
- * does a thread have to be woken? Beside them what threads have: pthread_mutex_t, sem_t, and a ring
- * under a mutex with two conditions.
+ * What do a mutex, a semaphore, an event and a channel of jobs cost when nobody else wants them,
+ * and how do two workers get along with one: how long is a turn, how equal are the shares, how
+ * often does a thread have to be woken? Beside them what threads have: pthread_mutex_t, sem_t, and
+ * a ring under a mutex with two conditions.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE

@@ -51,7 +51,7 @@ static void *behind(struct wordptr *place, const char *name)
         return function;
 }
 
-#define BEHIND(name)                \
+#define BEHIND(name)                 \
         static struct wordptr place; \
         __typeof__(&(name)) function = (__typeof__(&(name)))behind(&place, #name)
 

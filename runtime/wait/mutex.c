@@ -67,8 +67,7 @@ SKUA_API void skua_mutex_init(struct skua_mutex *m)
 SKUA_API bool skua_try_lock(struct skua_worker *self, struct skua_mutex *m)
 {
         (void)self;
-        if (!permits_step(permits_of(m), 0, PERMITS_ONE) &&
-            !permits_take(permits_of(m), kind.most))
+        if (!permits_step(permits_of(m), 0, PERMITS_ONE) && !permits_take(permits_of(m), kind.most))
                 return false;
         owner_has(worker_of(self), m);
         return true;

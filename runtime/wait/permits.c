@@ -93,7 +93,7 @@ void permits_give(struct permits *p, const struct permits_kind *kind)
                 /* [LK1] release pairs with whoever takes it: what the caller wrote, also when it is
                  * there already. [LK2] acquire, if it locks: the list. Lock-free. */
         } while (!cas_acq_rel_u64(&p->word, &old, new));
-        if (!(new & ~old & PERMITS_LOCKED))
+        if (!(new & ~old &PERMITS_LOCKED))
                 return;
         hand_to_oldest(p, &woken);
         unlock_list(p, kind, &woken);

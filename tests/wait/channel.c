@@ -156,8 +156,8 @@ static void check_takers(struct skua *rt, unsigned slot_count)
         for (unsigned i = 0; i < WAITERS; i++)
                 wrong += i == WAITERS - 2
                                  ? line.waiting[i].result != -ECANCELED
-                                 : line.waiting[i].result || line.waiting[i].item.number !=
-                                                                     i - (i == WAITERS - 1);
+                                 : line.waiting[i].result ||
+                                           line.waiting[i].item.number != i - (i == WAITERS - 1);
         tap_is(wrong, 0, "the others get what is put, in their order");
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * For tests of what jobs share: many jobs at once, some of them cancelled or late at random moments,
- * with threads beside them.
+ * For tests of what jobs share: many jobs at once, some of them cancelled or late at random
+ * moments, with threads beside them.
  */
 #ifndef TESTS_WAIT_CROWD_H
 #define TESTS_WAIT_CROWD_H
@@ -22,7 +22,7 @@ struct member {
 };
 
 struct crowd {
-        skua_fn *run;                         /* of the jobs */
+        skua_fn *run;                          /* of the jobs */
         void (*thread)(struct member *member); /* of the threads; NULL: none */
         struct skua_group groups[CROWD_GROUPS];
         struct member members[CROWD_JOBS + CROWD_THREADS];

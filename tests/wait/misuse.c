@@ -135,10 +135,10 @@ void behaves(struct skua_worker *self, struct skua_job *job)
 static const struct {
         const char *name;
         skua_fn *run;
-} list[] = {{"awaits", awaits},         {"awaits_tried", awaits_tried},
-            {"joins", joins},           {"loops", loops},
-            {"locks_twice", locks_twice}, {"unlocks_foreign", unlocks_foreign},
-            {"behaves", behaves}};
+} list[] = {
+        {"awaits", awaits},  {"awaits_tried", awaits_tried}, {"joins", joins},
+        {"loops", loops},    {"locks_twice", locks_twice},   {"unlocks_foreign", unlocks_foreign},
+        {"behaves", behaves}};
 
 static int run_case(const char *name)
 {

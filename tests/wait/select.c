@@ -217,7 +217,8 @@ static void plain_some(struct skua_worker *self, struct member *m)
         else if (self)
                 result = skua_await_put_until(self, c, &item, skua_now_ns() + timeout);
         else
-                result = takes ? skua_wait_take(c, &item, timeout) : skua_wait_put(c, &item, timeout);
+                result = takes ? skua_wait_take(c, &item, timeout)
+                               : skua_wait_put(c, &item, timeout);
         if (!result)
                 count(takes, item);
 }

@@ -54,7 +54,8 @@ static void borrow(struct skua_worker *self, struct member *m)
         if (self)
                 result = skua_await_semaphore_until(self, &semaphore, until);
         else
-                result = skua_wait_semaphore(&semaphore, until ? (int64_t)member_any(m, 50000) : -1);
+                result = skua_wait_semaphore(&semaphore,
+                                             until ? (int64_t)member_any(m, 50000) : -1);
         if (result) {
                 atomic_fetch_add(&missed, 1);
                 return;
