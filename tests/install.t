@@ -56,7 +56,7 @@ from_page() # name, page: its first example
 
 builds() # compiler, its flags, how to link, their mark; in $suffix: of the sources
 {
-        for name in fib read line; do
+        for name in fib read wait line; do
                 # shellcheck disable=SC2086 # lists of flags
                 $1 $2 "$work/$name.$suffix" -o "$work/$name-$4" $3 || return
         done
@@ -64,7 +64,8 @@ builds() # compiler, its flags, how to link, their mark; in $suffix: of the sour
 
 run_all() # which ones
 {
-        prints_fib "$work/fib-$1" && prints_line "$work/read-$1" && prints_line "$work/line-$1"
+        prints_fib "$work/fib-$1" && prints_line "$work/read-$1" && prints_line "$work/wait-$1" &&
+                prints_line "$work/line-$1"
 }
 
 nothing_left()
@@ -94,12 +95,13 @@ for cc in gcc g++ clang clang++; do
 done
 # shellcheck disable=SC2086 # a list
 set -- $compilers
-echo "1..$((8 + $# * 3))"
+echo "1..$((9 + $# * 3))"
 
 ok "make install" make -s install PREFIX="$prefix"
 ok "pkg-config knows it" pkg-config --exists 'skua >= 0.1.0'
 ok "the README has a program" from_readme fib.c
 ok "and one with I/O" from_readme read.c
+ok "and one that waits" from_readme wait.c
 ok "skua_io(3) has one" from_page line.c docs/man/skua_io.3
 
 flags=$(pkg-config --cflags --libs skua)

@@ -107,7 +107,8 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
         return real(name, service, hints, found);
 }
 END
-if [ "$SAN" ] || ! ${CC:-cc} -shared -fPIC -o "$work/never.so" "$work/never.c" -ldl 2>/dev/null; then
+if [ "$SAN" ] ||
+        ! ${CC:-cc} -shared -fPIC -o "$work/never.so" "$work/never.c" -ldl 2>/dev/null; then
         for _ in 1 2 3; do
                 count=$((count + 1))
                 echo "ok $count # SKIP no resolver can be put in its place"
