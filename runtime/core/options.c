@@ -14,7 +14,7 @@
 enum { SPIN_NS = 10000, SPIN_NS_MOST = 1000000000 };
 enum { RING_ENTRIES = 256, RING_ENTRIES_MOST = 32768 };
 enum { STACK_LEAST = 16384, STACK_COUNT = 100000 };
-#define STACK_BYTES      ((size_t)8 << 20)
+#define STACK_BYTES      ((size_t)64 << 20)
 #define STACK_BYTES_MOST ((size_t)1 << 40)
 #define FLAGS_BUILT      (SKUA_PIN | SKUA_NO_PIN | SKUA_NO_RING | SKUA_NO_KICK)
 #define FLAGS_LATER      (SKUA_TIME_JOBS | SKUA_CATCH_FAULTS)
