@@ -56,6 +56,9 @@
  *   void arch_context_fini(struct arch_context *)
  *                                      a context that will not be switched to again, not the
  *                                      running one
+ *   bool arch_shadow_stack(void)       the calling thread has a shadow stack for its return
+ *                                      addresses, which arch_switch() does not keep: it would end
+ *                                      the process
  */
 #ifndef ARCH_ARCH_H
 #define ARCH_ARCH_H

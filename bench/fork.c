@@ -4,8 +4,9 @@
  * -O2 and -O3) and with a fork at every call, on one and on two workers. Results are checked.
  *
  * fib: two-way recursion and nothing else. nqueens: a board is copied at each fork. skynet: 10^6
- * leaves, ten children per node. UTS: unbalanced trees, node counts as published. matmul: halves,
- * down to blocks of 64.
+ * leaves, ten children per node. UTS: unbalanced trees, node counts as published; T3L is 17,844
+ * deep and runs on default settings, also on more workers than processors. matmul: halves, down to
+ * blocks of 64.
  */
 #include "engine.h"
 #include "work.h"
@@ -29,15 +30,19 @@ static const struct work works[] = {
         {"fib 40", 40, 27, 1, 102334155, fib_o2, fib_o3, fib_forked, 165580140},
         {"nqueens 13", 13, 9, 1, 73712, nqueens_o2, nqueens_o3, nqueens_forked, 0},
         {"skynet 10^6", 6, 4, 20, 499999500000, skynet_o2, skynet_o3, skynet_forked, 1111110 * 0.9},
-        {"UTS T1", 1, 0, 1, 4130071, uts_o2, uts_o3, uts_forked, 0},
-        {"UTS T3", 3, 0, 1, 4112897, uts_o2, uts_o3, uts_forked, 0},
+        {"UTS T1", UTS_T1, UTS_SMALL, 1, 4130071, uts_o2, uts_o3, uts_forked, 0},
+        {"UTS T3", UTS_T3, UTS_SMALL, 1, 4112897, uts_o2, uts_o3, uts_forked, 0},
         {"matmul 1024", 1024, 256, 1, 1024, matmul_o2, matmul_o3, matmul_forked, 0},
 };
+
+/* It takes a quarter of a minute, so each has one turn. */
+static const struct work deep = {"UTS T3L", UTS_T3L, UTS_SMALL,  1, 111345631,
+                                 uts_o2,    uts_o3,  uts_forked, 0};
 
 static const struct work *work; /* that is being measured */
 static int size;
 static long expected;
-static struct skua *runtimes[2]; /* of one and of two workers */
+static struct skua *runtimes[8]; /* by workers: of one, of two, and for a while of eight */
 
 static void check(const char *who, long value)
 {
@@ -128,20 +133,47 @@ static void compare(void)
         bench_print();
 }
 
+static void begin_work(const struct work *next)
+{
+        work = next;
+        size = bench.quick ? work->size_quick : work->size;
+        begin();
+        expected = bench.quick ? work->serial_o2(size) : work->expected;
+}
+
+static void go_deep(void)
+{
+        static const struct bench_contestant list[] = {
+                {"recursion -O2", BENCH_BASELINE, serial, NULL, 2, NULL},
+                {"skua, 1 worker", BENCH_SKUA, forked, NULL, 1, NULL},
+                {"skua, 2 workers", BENCH_SKUA, forked, NULL, 2, NULL},
+                {"skua, 8 workers", BENCH_SKUA, forked, NULL, 8, NULL},
+        };
+
+        begin_work(&deep);
+        runtimes[7] = engine_start_skua(8);
+        for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
+                const struct bench_contestant *c = &list[i];
+
+                c->measure(c, bench_row(work->name, c->name, c->side, "ms"));
+        }
+        skua_stop(runtimes[7], SKUA_DRAIN);
+        bench_print();
+}
+
 int main(int argc, char **argv)
 {
         bench_begin(argc, argv, "what do fork and join cost, and what do they gain?");
         for (unsigned i = 0; i < 2; i++)
                 runtimes[i] = engine_start_skua(i + 1);
         for (size_t i = 0; i < sizeof works / sizeof works[0]; i++) {
-                work = &works[i];
-                if (!bench_wanted(work->name))
+                if (!bench_wanted(works[i].name))
                         continue;
-                size = bench.quick ? work->size_quick : work->size;
-                begin();
-                expected = bench.quick ? work->serial_o2(size) : work->expected;
+                begin_work(&works[i]);
                 compare();
         }
+        if (bench_wanted(deep.name))
+                go_deep();
         printf("\n");
         bench_remark("pthread per job, mutex pool, yardstick: left out. A join would block their "
                      "thread,");

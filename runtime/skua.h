@@ -78,7 +78,7 @@ struct skua_options {
         unsigned stall_ms;       /* not built yet */
         const cpu_set_t *cpus;   /* the CPUs to use, within the thread's affinity; default: all */
         size_t cpus_size;        /* bytes of *cpus */
-        size_t stack_bytes;      /* address space of a job stack, touched lazily; 8 MiB */
+        size_t stack_bytes;      /* address space of a job stack, touched lazily; 64 MiB */
         size_t stack_max;        /* stacks at once before new jobs wait to start; 100,000 */
         size_t queue_limit;      /* outside submissions waiting per node and priority; none */
         unsigned blocking_min;   /* threads for what blocks that are always there; 0 */
@@ -107,8 +107,9 @@ struct skua_options {
 /* Starts a runtime and writes its handle to *rt. `options` may be NULL and is not kept. Any
  * thread; blocks until the threads exist; allocates.
  * Errors: -EINVAL (NULL, unknown flags, absurd sizes, SKUA_PIN with SKUA_NO_PIN, no usable CPU in
- * cpus), -EOPNOTSUPP, -ENOMEM, -EAGAIN (no threads left), -EMFILE or -ENFILE (the machine cannot be
- * read), -ENOSYS (nor can the clock), the error of opening $SKUA_SYSROOT; nothing is left behind.
+ * cpus), -EOPNOTSUPP (see above; or the thread has a shadow stack, as the log says), -ENOMEM,
+ * -EAGAIN (no threads left), -EMFILE or -ENFILE (the machine cannot be read), -ENOSYS (nor can the
+ * clock), the error of opening $SKUA_SYSROOT; nothing is left behind.
  */
 SKUA_API int skua_start(struct skua **rt, const struct skua_options *options);
 
@@ -926,6 +927,9 @@ struct skua_stats {
         uint64_t queue_ns_sum, run_ns_sum; /* not built yet: 0 */
         uint32_t ring_path;                /* enum skua_ring_path */
         int32_t ring_error;                /* negative errno that kept io_uring away, or 0 */
+        uint64_t stacks;        /* with the workers now: running, waiting, and a few at hand */
+        uint64_t stacks_most;   /* so many there have been at once */
+        uint64_t stacks_beyond; /* taken beyond stack_max, ever */
 };
 
 /* Errors: -EINVAL (NULL, size too small, index out of range), -EOWNERDEAD. */

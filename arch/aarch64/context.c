@@ -50,3 +50,12 @@ void arch_context_fini(struct arch_context *context)
         valgrind_stack_remove(context->valgrind_stack);
         *context = (struct arch_context){0};
 }
+
+/* CHKFEAT clears the bits of what is on, and does nothing where it is not known. */
+bool arch_shadow_stack(void)
+{
+        register uint64_t features __asm__("x16") = 1; /* the guarded control stack */
+
+        __asm__ volatile("hint #40" : "+r"(features));
+        return !features;
+}

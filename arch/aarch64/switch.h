@@ -18,6 +18,7 @@ void arch_context_init(struct arch_context *context, void *stack_low, size_t sta
 void arch_context_thread(struct arch_context *context);
 void arch_switch(struct arch_context *from, struct arch_context *to);
 void arch_context_fini(struct arch_context *context);
+bool arch_shadow_stack(void);
 
 /* Initial-exec: one load at a fixed offset from the thread pointer, no call that might allocate, so
  * a signal handler can use it, in a shared library too. The compiler may keep the word's address

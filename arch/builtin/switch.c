@@ -170,3 +170,9 @@ void arch_context_fini(struct arch_context *context)
         valgrind_stack_remove(context->valgrind_stack);
         *context = (struct arch_context){0};
 }
+
+/* The C library's swapcontext() keeps it. */
+bool arch_shadow_stack(void)
+{
+        return false;
+}

@@ -53,3 +53,12 @@ void arch_context_fini(struct arch_context *context)
         valgrind_stack_remove(context->valgrind_stack);
         *context = (struct arch_context){0};
 }
+
+/* RDSSPQ does nothing where there is none. */
+bool arch_shadow_stack(void)
+{
+        uint64_t pointer = 0;
+
+        __asm__ volatile("rdsspq %0" : "+r"(pointer));
+        return pointer != 0;
+}

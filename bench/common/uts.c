@@ -13,10 +13,11 @@ enum { GEOMETRIC_CHILDREN_MAX = 100 };
 static const struct uts_tree small = {.b0 = 4, .depth_max = 6, .seed = 19};
 static const struct uts_tree t1 = {.b0 = 4, .depth_max = 10, .seed = 19};
 static const struct uts_tree t3 = {.binomial = true, .b0 = 2000, .q = 0.124875, .m = 8, .seed = 42};
+static const struct uts_tree t3l = {.binomial = true, .b0 = 2000, .q = 0.200014, .m = 5, .seed = 7};
 
 const struct uts_tree *uts_tree(int size)
 {
-        return size == 1 ? &t1 : size == 3 ? &t3 : &small;
+        return size == UTS_T1 ? &t1 : size == UTS_T3 ? &t3 : size == UTS_T3L ? &t3l : &small;
 }
 
 /* ---------------------------------------------------------------- SHA-1 */

@@ -65,7 +65,8 @@ struct uts_tree {
         uint32_t seed;
 };
 
-const struct uts_tree *uts_tree(int size); /* 1: T1; 3: T3; 0: a small one */
+enum { UTS_SMALL = 0, UTS_T1 = 1, UTS_T3 = 3, UTS_T3L = 4 };
+const struct uts_tree *uts_tree(int size);
 void uts_root(const struct uts_tree *t, struct uts_node *node);
 void uts_child(const struct uts_node *parent, int index, struct uts_node *child);
 int uts_children(const struct uts_tree *t, const struct uts_node *node);

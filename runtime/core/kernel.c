@@ -9,6 +9,7 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -86,13 +87,122 @@ unsigned kernel_process(void)
         return (unsigned)getpid();
 }
 
+size_t kernel_page_bytes(void)
+{
+        return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+void kernel_small_pages(void *low, size_t bytes)
+{
+        /* No harm where it is unknown. */
+        madvise(low, bytes, MADV_NOHUGEPAGE);
+}
+
 int kernel_guard(void *low, size_t guard_bytes, size_t bytes)
 {
         if (mprotect(low, guard_bytes, PROT_NONE))
                 return -errno;
-        /* A job that touches one page shall not cost 2 MiB. No harm where it is unknown. */
-        madvise(low, bytes, MADV_NOHUGEPAGE);
+        kernel_small_pages(low, bytes);
         return 0;
+}
+
+/* Since Linux 6.13; the C library's headers may be older. */
+#define ADVICE_GUARD_INSTALL 102
+
+/* Does it work here? An emulator may take it for a hint and say yes. */
+enum { GUARDS_UNKNOWN, GUARDS_FREE, GUARDS_MAPPED };
+static struct word32 guards_kind;
+static struct word64 guards_mapped;
+
+/* A call of the kernel that would write there fails. */
+static bool inaccessible(void *low)
+{
+        return syscall(SYS_getcpu, low, NULL, NULL) < 0 && errno == EFAULT;
+}
+
+/* 0; -EOPNOTSUPP: not by this kernel, or not here; -ENOMEM. */
+static int guard_install(void *low)
+{
+        /* relaxed, all: whoever asks the kernel gets the same answer. */
+        uint32_t kind = load_relaxed_u32(&guards_kind);
+
+        if (kind == GUARDS_MAPPED)
+                return -EOPNOTSUPP;
+        if (!madvise(low, KERNEL_GUARD_BYTES, ADVICE_GUARD_INSTALL)) {
+                if (kind == GUARDS_FREE)
+                        return 0;
+                kind = inaccessible(low) ? GUARDS_FREE : GUARDS_MAPPED;
+                store_relaxed_u32(&guards_kind, kind); /* relaxed: as above */
+                return kind == GUARDS_FREE ? 0 : -EOPNOTSUPP;
+        }
+        if (errno == ENOMEM || errno == EAGAIN)
+                return -ENOMEM;
+        if (kind == GUARDS_UNKNOWN)
+                store_relaxed_u32(&guards_kind, GUARDS_MAPPED); /* relaxed: as above */
+        return -EOPNOTSUPP;
+}
+
+static uint64_t guards_most;
+
+/* Each takes two mappings. The rest is the program's. */
+static void read_guards_most(void)
+{
+        FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
+        unsigned long count = 0;
+
+        if (!file || fscanf(file, "%lu", &count) != 1 || !count)
+                count = 65530;
+        if (file)
+                fclose(file);
+        guards_most = count / 4;
+}
+
+static int guard_map(void *low)
+{
+        static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+        pthread_once(&once, read_guards_most);
+        /* relaxed: a bound that need not be exact to the moment. */
+        if (fetch_add_relaxed_u64(&guards_mapped, 1) >= guards_most) {
+                kernel_guards_gone(1);
+                return KERNEL_GUARD_NONE;
+        }
+        if (!mprotect(low, KERNEL_GUARD_BYTES, PROT_NONE))
+                return KERNEL_GUARD_MAPPED;
+        kernel_guards_gone(1);
+        return -ENOMEM;
+}
+
+int kernel_guard_stack(void *low)
+{
+        int saved = errno, result = guard_install(low);
+
+        if (result == -EOPNOTSUPP)
+                result = guard_map(low);
+        else if (!result)
+                result = KERNEL_GUARD_FREE;
+        errno = saved;
+        return result;
+}
+
+void kernel_guards_gone(uint64_t count)
+{
+        /* relaxed: see guard_map(). */
+        fetch_add_relaxed_u64(&guards_mapped, -count);
+}
+
+bool kernel_touched(void *low, size_t bytes)
+{
+        size_t page_bytes = kernel_page_bytes();
+        unsigned char pages[KERNEL_GUARD_BYTES / 4096];
+        int saved = errno;
+        bool touched = false;
+
+        if (!mincore(low, bytes, pages))
+                for (size_t i = 0; i < bytes / page_bytes && i < sizeof pages; i++)
+                        touched |= pages[i] & 1;
+        errno = saved;
+        return touched;
 }
 
 void kernel_discard(void *low, size_t bytes)

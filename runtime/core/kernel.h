@@ -37,6 +37,8 @@ unsigned kernel_cpu(void); /* the CPU that the caller runs on, or did a moment a
 void kernel_yield(void);   /* lets another thread of this CPU run */
 unsigned kernel_process(void);
 
+size_t kernel_page_bytes(void);
+
 /* Far enough that a frame of ordinary size does not step over it. */
 #define KERNEL_GUARD_BYTES (64u * 1024u)
 
@@ -44,7 +46,23 @@ unsigned kernel_process(void);
  * 0 or a negative errno. */
 int kernel_guard(void *low, size_t guard_bytes, size_t bytes);
 
-/* Gives the pages back; their contents become zero. */
+/* Of one stack among many: KERNEL_GUARD_BYTES from `low` on become inaccessible. A guard that takes
+ * up mappings of the process, of which it may have only so many, is there on kernels before 6.13,
+ * until a quarter of vm.max_map_count is used up; from then on there is none. Or a negative errno:
+ * no memory. */
+enum { KERNEL_GUARD_NONE, KERNEL_GUARD_FREE, KERNEL_GUARD_MAPPED };
+int kernel_guard_stack(void *low);
+
+/* Stacks with so many guards of the kind KERNEL_GUARD_MAPPED have been unmapped. */
+void kernel_guards_gone(uint64_t count);
+
+/* A page that is touched shall not bring 2 MiB along. */
+void kernel_small_pages(void *low, size_t bytes);
+
+/* Has any of these pages been touched, of memory that could be? False also for pages on swap. */
+bool kernel_touched(void *low, size_t bytes);
+
+/* Gives the pages back; their contents become zero. Guards stay. */
 void kernel_discard(void *low, size_t bytes);
 
 struct kernel_thread {

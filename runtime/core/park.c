@@ -191,7 +191,7 @@ static bool own_event(const struct worker *w, int64_t deadline_ns)
 static void sleep_until_notified(struct worker *w)
 {
         struct word32 *state = &w->gate->state;
-        int64_t deadline_ns = earlier_ns(w->sources.next_ns,
+        int64_t deadline_ns = earlier_ns(earlier_ns(w->sources.next_ns, w->trim_ns),
                                          earlier_ns(timers_next_ns(w), watch_deadline_ns(w)));
         bool ring = io_sleeps(w);
         uint32_t running = GATE_RUNNING, parked = ring ? io_sleep_begin(w) : GATE_PARKED;

@@ -123,6 +123,7 @@ static void settle(struct runtime *rt, const struct settings *settings)
         settle_maps(rt, placement);
         rt->spin_ns = settings->spin_ns;
         rt->stack_bytes = settings->stack_bytes;
+        rt->stack_stride = slab_stride(settings->stack_bytes);
         rt->stack_max = settings->stack_max;
         rt->ring_entries = settings->ring_entries;
         rt->no_ring = settings->flags & SKUA_NO_RING;
@@ -143,6 +144,7 @@ static void settle(struct runtime *rt, const struct settings *settings)
         store_relaxed_u32(&rt->rings, 0);
         store_relaxed_u64(&rt->stack_count, 0);
         /* relaxed, all: as above. */
+        store_relaxed_u64(&rt->stack_most, 0);
         store_relaxed_u32(&rt->ring_path, SKUA_RING_UNUSED);
         store_relaxed_u32(&rt->ring_error, 0);
         store_relaxed_u64(&rt->direct, 0);
@@ -181,13 +183,12 @@ static void end_threads(struct runtime *rt)
         fence_seq_cst();
         for (unsigned i = 0; i < count; i++)
                 park_wake_worker(rt, i);
-        for (unsigned i = 0; i < count; i++) {
+        for (unsigned i = 0; i < count; i++)
                 kernel_thread_join(&rt->workers[i]->thread);
-                stack_retire(rt->workers[i]);
-        }
         pool_end(&rt->pool);
         for (unsigned i = 0; i < count; i++)
                 io_retire(rt->workers[i]);
+        stacks_retire(rt);
         sources_retire(rt);
 }
 
@@ -198,10 +199,8 @@ static int start_thread(struct worker *w)
         if (!worker_map_thread(w) || !(w->first_stack = stack_take(w)))
                 return -ENOMEM;
         result = kernel_thread_start(&w->thread, worker_main, w);
-        if (result) {
+        if (result)
                 stack_give(w, w->first_stack);
-                stack_retire(w);
-        }
         return result;
 }
 
@@ -210,6 +209,8 @@ static int start_threads(struct runtime *rt)
 {
         int result = 0;
 
+        for (unsigned i = 0; i < rt->worker_count; i++)
+                stacks_begin(rt->workers[i]);
         for (unsigned i = 0; i < rt->worker_count; i++)
                 if ((result = start_thread(rt->workers[i]))) {
                         store_relaxed_u32(&rt->thread_count, i); /* relaxed: before the drain */
@@ -280,6 +281,17 @@ static int start(struct skua **out, const struct settings *settings)
         return result;
 }
 
+/* The switch of stacks would end the process at its first return. */
+static int refuse_shadow_stack(const struct settings *settings)
+{
+        if (settings->on_log)
+                settings->on_log(LOG_ERR,
+                                 "this thread has a shadow stack (CET, GCS), which Skua's stacks "
+                                 "do not have: start the program without it",
+                                 settings->user);
+        return -EOPNOTSUPP;
+}
+
 SKUA_API int skua_start(struct skua **rt, const struct skua_options *options)
 {
         struct settings settings;
@@ -290,6 +302,8 @@ SKUA_API int skua_start(struct skua **rt, const struct skua_options *options)
         result = settings_read(&settings, options);
         if (!result && !kernel_now_ns())
                 result = -ENOSYS;
+        if (!result && arch_shadow_stack())
+                result = refuse_shadow_stack(&settings);
         if (!result)
                 result = guard_install();
         return result ? result : start(rt, &settings);

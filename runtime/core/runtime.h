@@ -16,6 +16,7 @@
 #include "limits/pool.h"
 #include "place/placement.h"
 #include "skua.h"
+#include "wait/slab.h"
 
 enum { RUNTIME_WORKERS_MAX = 4096, RUNTIME_CPUS = SIZE_CPUS, RUNTIME_NODES = SIZE_NODES };
 
@@ -26,6 +27,7 @@ struct runtime_node {
         unsigned *order;            /* nodes by distance, this one first */
         uint64_t *worker_bits;      /* which workers live here, as in idle_bits */
         unsigned id;                /* the system's number */
+        struct stack_pool stacks;
 };
 
 enum runtime_phase { RUNTIME_FREE, RUNTIME_RUNNING, RUNTIME_DRAINING, RUNTIME_CANCELLING };
@@ -52,7 +54,7 @@ struct runtime {
         uint16_t *cpu_node;   /* CPU number -> node index; RUNTIME_CPUS of them */
         int16_t *system_node; /* system's node number -> node index, -1: none; RUNTIME_NODES */
         unsigned cpus_settled, nodes_settled; /* above: as slot_map() made them */
-        size_t stack_bytes, stack_max;
+        size_t stack_bytes, stack_stride, stack_max;
         unsigned ring_entries;
         bool no_ring;                        /* I/O by the fallback */
         int kick_signal;                     /* 0: none */
@@ -69,7 +71,8 @@ struct runtime {
         struct word64 refused; /* submissions */
         /* the stopping thread sleeps here */
         _Alignas(ARCH_APART) struct word32 drain_event;
-        _Alignas(ARCH_APART) struct word64 stack_count; /* stacks mapped now */
+        _Alignas(ARCH_APART) struct word64 stack_count; /* stacks with the workers */
+        struct word64 stack_most;                       /* that there have been at once */
         struct word32 stack_warned;
         struct word32 watch_wanted; /* there is a ring or a timer that somebody should look after */
         struct word32 rings;        /* made, ever */

@@ -4,6 +4,7 @@
  * function.
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,14 @@
 
 static pthread_key_t exit_key;
 static bool exit_key_made;
+
+/* A small stack_max is for stacks in use. */
+static unsigned cache_most(const struct runtime *rt)
+{
+        size_t share = rt->stack_max / (4 * (size_t)rt->worker_count);
+
+        return share < 1 ? 1 : share < SIZE_STACKS ? (unsigned)share : SIZE_STACKS;
+}
 
 void worker_init(struct worker *w, struct runtime *rt, unsigned index)
 {
@@ -40,6 +49,9 @@ void worker_init(struct worker *w, struct runtime *rt, unsigned index)
         w->awaits = NULL;
         w->fair_turn = 0;
         w->stack_cached = 0;
+        w->cache_most = cache_most(rt);
+        w->trim_wanted = false;
+        w->trim_ns = 0;
         w->run.slots = w->run_slots;
         w->run.mask = QUEUE_SLOTS - 1;
         w->batch.slots = w->batch_slots;
@@ -118,6 +130,8 @@ void worker_main(void *arg)
         int result;
 
         self_set(w);
+        w->error = &errno;
+        w->exceptions = exceptions_here(&w->no_exceptions);
         snprintf(name, sizeof name, "%.6s-w%02u/n%u", rt->name, w->index,
                  rt->nodes[w->node_index].id);
         kernel_thread_name(name);

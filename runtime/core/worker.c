@@ -25,10 +25,10 @@ enum { SPIN_PAYS = 5, SPIN_SHARE = 8, SPIN_PAUSES = 8 };
 #define FAIR_NS      200000
 #define JOBS_LONG_NS 20000
 
-/* Something to run. */
+/* Something to run. Or nothing, but the loop has been left and has come back: it begins anew. */
 struct find {
         struct skua_job *job;
-        bool fork;
+        bool fork, anew;
 };
 
 /* ------------------------------------------------------------------ running */
@@ -328,7 +328,7 @@ static inline struct skua_job *from_outside(struct worker *w)
 /* One of the places where something may wait while newer work goes on coming. */
 static struct find fair_source(struct worker *w, unsigned source)
 {
-        struct find found = {NULL, false};
+        struct find found = {NULL, false, false};
 
         switch (source) {
         case 0:
@@ -357,30 +357,6 @@ static void timers_look(struct worker *w, int64_t now)
         io_clock(w, now);
         if (queue_count(&w->batch) > queued)
                 worker_moved(w);
-}
-
-/* The turn that keeps old work from starving, whatever comes newly: each time another source is
- * asked first. By count, or, when jobs are long, by the clock, as the last turns went. */
-static __attribute__((noinline)) struct find fair(struct worker *w)
-{
-        int64_t now = kernel_now_ns(), turn_ns = (now - w->budget_start_ns) / w->budget_full;
-        struct find found = {NULL, false};
-
-        w->budget_start_ns = now;
-        w->jobs_long = w->turns_long && turn_ns - w->entered_ns / w->budget_full >= JOBS_LONG_NS;
-        w->budget_full = turn_ns * FAIR_TURNS <= FAIR_NS ? FAIR_TURNS
-                         : turn_ns >= FAIR_NS            ? 1
-                                                         : (unsigned)(FAIR_NS / turn_ns);
-        w->budget = w->budget_full;
-        w->turns_long = turn_ns >= JOBS_LONG_NS;
-        w->entered_ns = 0;
-        timers_look(w, now);
-        if (sources_any(&w->runtime->sources))
-                sources_poll(w);
-        for (unsigned i = 0; i < FAIR_SOURCES && !found.job; i++)
-                found = fair_source(w, (w->fair_turn + i) % FAIR_SOURCES);
-        w->fair_turn++;
-        return found;
 }
 
 static __attribute__((noinline)) void requests_take(struct worker *w)
@@ -414,6 +390,50 @@ static void arrivals(struct worker *w)
                 requests_take(w);
 }
 
+void worker_look(struct worker *w)
+{
+        arrivals(w);
+        timers_look(w, kernel_now_ns());
+        if (w->io && !queue_count(&w->batch) && io_turn(w))
+                worker_moved(w);
+}
+
+/* At the bound of stacks every turn comes here, and new jobs wait while there is a stack that can
+ * go on. */
+static bool can_resume(struct worker *w)
+{
+        w->budget = w->budget_full = 1;
+        if (!w->ready)
+                worker_look(w);
+        return w->ready;
+}
+
+/* The turn that keeps old work from starving, whatever comes newly: each time another source is
+ * asked first. By count, or, when jobs are long, by the clock, as the last turns went. */
+static __attribute__((noinline)) struct find fair(struct worker *w)
+{
+        int64_t now = kernel_now_ns(), turn_ns = (now - w->budget_start_ns) / w->budget_full;
+        struct find found = {NULL, false, false};
+
+        w->budget_start_ns = now;
+        w->jobs_long = w->turns_long && turn_ns - w->entered_ns / w->budget_full >= JOBS_LONG_NS;
+        w->budget_full = turn_ns * FAIR_TURNS <= FAIR_NS ? FAIR_TURNS
+                         : turn_ns >= FAIR_NS            ? 1
+                                                         : (unsigned)(FAIR_NS / turn_ns);
+        w->budget = w->budget_full;
+        w->turns_long = turn_ns >= JOBS_LONG_NS;
+        w->entered_ns = 0;
+        timers_look(w, now);
+        if (sources_any(&w->runtime->sources))
+                sources_poll(w);
+        if (stacks_short(w) && can_resume(w))
+                return found;
+        for (unsigned i = 0; i < FAIR_SOURCES && !found.job; i++)
+                found = fair_source(w, (w->fair_turn + i) % FAIR_SOURCES);
+        w->fair_turn++;
+        return found;
+}
+
 /* Ends a search with success. */
 static void worker_busy(struct worker *w)
 {
@@ -437,16 +457,19 @@ bool worker_has_work(const struct worker *w)
                injectors_visible(w->runtime->nodes[w->node_index].injectors) || io_visible(w);
 }
 
-/* Goes on with the oldest stack to be resumed. Does not return. */
-static void resume(struct worker *w)
+/* Goes on with the oldest stack to be resumed, and then, much later, with a new turn. */
+static struct find resume(struct worker *w)
 {
+        struct find found = {NULL, false, true};
+
         worker_busy(w);
         resume_ready(w);
+        return found;
 }
 
 static inline __attribute__((always_inline)) struct find own(struct worker *w)
 {
-        struct find found = {NULL, false};
+        struct find found = {NULL, false, false};
 
         arrivals(w);
         if (w->io)
@@ -461,7 +484,7 @@ static inline __attribute__((always_inline)) struct find own(struct worker *w)
                 found.fork = false;
         }
         if (w->ready)
-                resume(w);
+                return resume(w);
         if ((found.job = mail_next(w)) || (found.job = queue_pop(&w->run, w->alone)))
                 return found;
         if (w->outstanding && (found.job = deque_steal(w))) {
@@ -470,7 +493,7 @@ static inline __attribute__((always_inline)) struct find own(struct worker *w)
         }
         found.job = from_outside(w);
         if (!found.job && w->ready) /* a completion was awaited */
-                resume(w);
+                return resume(w);
         return found;
 }
 
@@ -494,7 +517,7 @@ static void rob_half(struct worker *w, struct worker *victim)
 
 static struct find rob(struct worker *w, struct worker *victim)
 {
-        struct find found = {deque_steal(victim), true};
+        struct find found = {deque_steal(victim), true, false};
         bool remote = victim->node_index != w->node_index;
 
         if (!found.job) {
@@ -513,7 +536,7 @@ static struct find rob_all(struct worker *w)
 {
         struct runtime *rt = w->runtime;
         const struct placement_worker *place = w->place;
-        struct find found = {NULL, false};
+        struct find found = {NULL, false, false};
 
         if (w->prefer != w->index) {
                 found = rob(w, rt->workers[w->prefer]);
@@ -540,7 +563,7 @@ static struct find look_around(struct worker *w)
 {
         struct find found = own(w);
 
-        return found.job ? found : rob_all(w);
+        return found.job || found.anew ? found : rob_all(w);
 }
 
 /* ------------------------------------------------------------------ the loop */
@@ -575,7 +598,8 @@ static struct find spin(struct worker *w)
                 timers_look(w, now);
                 if (sources_any(&w->runtime->sources))
                         sources_poll(w);
-                if ((found = look_around(w)).job)
+                found = look_around(w);
+                if (found.job || found.anew)
                         return found;
                 for (unsigned i = 0; i < pause; i++)
                         spin_hint();
@@ -606,11 +630,12 @@ static struct find search(struct worker *w)
         if ((found = rob_all(w)).job)
                 return found;
         worker_idle(w);
-        while (!(found = spin(w)).job) {
+        while (found = spin(w), !found.job && !found.anew) {
                 uint64_t parks = load_relaxed_u64(&w->count.parks); /* relaxed: own */
 
                 if (watch_turn(w))
                         continue;
+                stacks_idle(w, w->slept_ns);
                 if (sources_arm(w))
                         park(w);
                 /* relaxed: set before we were woken for it, or seen at the next park. */
@@ -634,8 +659,9 @@ void worker_loop(void *arg)
         for (;;) {
                 struct find found = own(w);
 
-                if (!found.job)
+                if (!found.job && !found.anew)
                         found = search(w);
-                run(w, found);
+                if (found.job)
+                        run(w, found);
         }
 }

@@ -13,6 +13,7 @@
 #include "io/timer.h"
 #include "place/placement.h"
 #include "skua.h"
+#include "wait/suspend.h"
 
 struct await;
 struct io;
@@ -63,10 +64,16 @@ struct worker {
         struct await *awaits;  /* of suspended stacks */
         struct stack *crowded; /* suspended with forks that did not fit the ring */
         struct skua_job *mail, **mail_end;
-        /* stacks to be used again */
+        /* what suspend() saves of the thread */
+        int *error; /* errno */
+        struct exceptions *exceptions, no_exceptions;
+        /* stacks to be used again; those that were used last come first */
         struct stack *stack_cache;
-        unsigned stack_cached;
-        struct stack *stack_kept;           /* for the slot's next runtime, while there is none */
+        unsigned stack_cached, cache_most;
+        struct slab *slab; /* to carve from; at rest: for the slot's next runtime */
+        unsigned slab_room;
+        bool trim_wanted;
+        int64_t trim_ns;                    /* when memory is to be given back; 0: not known yet */
         struct arch_context thread_context; /* the thread's own stack */
         const char *fault;                  /* set by guard.c before it switches there */
         uintptr_t fault_address;
@@ -161,6 +168,9 @@ void worker_end_job(struct worker *w);
 
 /* The loop: never returns, leaves its stack by switching. Entry of every pooled stack. */
 void worker_loop(void *arg);
+
+/* Looks at what has arrived, so that stacks can be resumed, and runs nothing. */
+void worker_look(struct worker *w);
 
 /* Moves the oldest half of the full run queue to the injector. */
 void worker_overflow(struct worker *w);

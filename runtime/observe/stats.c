@@ -45,6 +45,7 @@ static void sum_workers(const struct runtime *rt, struct skua_stats *sum)
                 sum->run += figure(&w->count.run);
                 sum->cancelled += figure(&w->count.cancelled);
                 sum->suspended += figure(&w->count.suspended) - figure(&w->count.resumed);
+                sum->stacks_beyond += figure(&w->count.beyond);
                 sum->workers_active += !load_relaxed_u32(&w->count.parked); /* relaxed: a figure */
         }
 }
@@ -83,10 +84,13 @@ SKUA_API int skua_stats_read(struct skua *handle, struct skua_stats *out)
 {
         struct runtime *rt = runtime_of(handle);
         struct skua_stats sum = {.size = sizeof sum};
-        int result = check(rt, out, out ? out->size : 0, sizeof sum);
+        /* As far as the first version of the struct went. */
+        int result = check(rt, out, out ? out->size : 0, offsetof(struct skua_stats, stacks));
 
         if (result)
                 return result;
+        sum.stacks = figure(&rt->stack_count);
+        sum.stacks_most = figure(&rt->stack_most);
         sum.submitted = figure(&rt->direct);
         sum.refused = figure(&rt->refused);
         sum_pool(&rt->pool, &sum);

@@ -5,7 +5,6 @@
 #include "wait/suspend.h"
 
 #include <errno.h>
-#include <syslog.h>
 
 #include "core/deque.h"
 #include "core/runtime.h"
@@ -14,6 +13,15 @@
 #include "wait/stack.h"
 
 enum { WAITER_NEW = 0, WAITER_SLEEPS = 1, WAITER_WOKEN = 2 };
+
+/* Weak, and for that reason not hidden: there if libstdc++ or libc++abi is, when this library is
+ * loaded. */
+extern void *__cxa_get_globals(void) __attribute__((weak, visibility("default")));
+
+struct exceptions *exceptions_here(struct exceptions *none)
+{
+        return __cxa_get_globals ? __cxa_get_globals() : none;
+}
 
 static void ready_add(struct worker *w, struct stack *first, struct stack **end)
 {
@@ -73,7 +81,6 @@ static void install(struct worker *w, struct stack *stack)
         w->scope = stack->scope;
         w->running = stack->running;
         w->exits = stack->exits;
-        w->isolated = stack->isolated;
         /* [FD1] relaxed: the next fork looks for itself what is wanted. */
         store_relaxed_u64((struct word64 *)(void *)&w->face.fork_quiet_, w->alone);
 }
@@ -85,7 +92,6 @@ static void leave(struct worker *w, struct stack *stack)
         stack->scope = w->scope;
         stack->running = w->running;
         stack->exits = w->exits;
-        stack->isolated = w->isolated;
 }
 
 void suspend_relieve(struct worker *w)
@@ -103,9 +109,27 @@ void suspend_first(struct worker *w)
         arch_switch(&w->thread_context, &stack->context);
 }
 
-/* Where the worker goes on: a stack to resume, or a new one for its loop. Without memory, what is
- * to be resumed must do, be it the caller's own. */
-static struct stack *next_stack(struct worker *w)
+/* Where the worker goes on: a stack to resume, or one with its loop; that one now and then in any
+ * case, for what else there is. At the bound and without memory, what is to be resumed must do, be
+ * it the caller's own. */
+static __attribute__((noinline)) struct stack *loop_stack(struct worker *w)
+{
+        struct stack *stack;
+
+        if (!w->stack_cache && stacks_short(w)) {
+                worker_look(w);
+                if ((stack = ready_next(w)))
+                        return stack;
+        }
+        for (;;) {
+                if ((stack = stack_take(w)) || (stack = ready_next(w)))
+                        return stack;
+                kernel_yield();
+                worker_look(w);
+        }
+}
+
+static inline struct stack *next_stack(struct worker *w)
 {
         struct stack *stack;
 
@@ -113,34 +137,39 @@ static struct stack *next_stack(struct worker *w)
                 w->budget--;
                 return stack;
         }
-        for (;;) {
-                if ((stack = stack_take(w)) || (stack = ready_next(w)))
-                        return stack;
-                kernel_yield();
-                ready_take(w);
-        }
+        return loop_stack(w);
+}
+
+/* The list of those whose forks did not all fit the ring. */
+static __attribute__((noinline)) void detach(struct worker *w, struct stack *stack)
+{
+        if (deque_detach(w))
+                return;
+        stack->crowded = w->crowded;
+        w->crowded = stack;
 }
 
 void suspend(struct worker *w)
 {
         struct stack *stack = w->stack, *next;
-        int saved = errno;
+        struct exceptions exceptions = *w->exceptions;
+        int saved = *w->error;
 
         held_check(w, "a job waits and holds a pthread mutex");
-        if (!deque_detach(w)) {
-                stack->crowded = w->crowded;
-                w->crowded = stack;
-        }
+        if (w->face.fork_public_ != w->face.fork_top_)
+                detach(w, stack);
         leave(w, stack);
-        worker_flush(w);
+        if (w->due_group)
+                worker_flush(w);
         count_add(&w->count.suspended, 1);
         next = next_stack(w);
         install(w, next);
+        *w->exceptions = (struct exceptions){NULL, 0};
         if (next != stack)
                 arch_switch(&stack->context, &next->context);
         count_add(&w->count.resumed, 1);
-        stack_trim(w);
-        errno = saved;
+        *w->exceptions = exceptions;
+        *w->error = saved;
 }
 
 void resume_ready(struct worker *w)
@@ -159,6 +188,7 @@ void suspend_for_good(struct worker *w)
 
         worker_flush(w);
         next = next_stack(w); /* before the cache can give the running one */
+        stack->spent = true;
         stack_give(w, stack);
         install(w, next);
         arch_switch(&stack->context, &next->context);

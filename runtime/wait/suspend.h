@@ -10,19 +10,31 @@
 
 struct worker;
 
+/* What C++ keeps for a thread: the exceptions that are being handled, and how many are on their way
+ * to a handler (Itanium C++ ABI, 2.2.2). It belongs to the stack. */
+struct exceptions {
+        void *caught;
+        unsigned uncaught;
+};
+
+/* Where they are for the calling thread; `none` if the program has no C++. */
+struct exceptions *exceptions_here(struct exceptions *none);
+
 /* From the thread's own stack: the worker's first stack; returns when the loop has been left. */
 void suspend_first(struct worker *w);
 
 /* Suspends the running stack, for which a waiter has been registered somewhere; returns when
- * waiter_wake() has been called for it and the worker has come back to it. Keeps errno. */
+ * waiter_wake() has been called for it and the worker has come back to it. Keeps errno and the
+ * state of C++ exceptions. Not inside skua_isolated(). */
 void suspend(struct worker *w);
 
 /* Leaves the running stack, whose frames nobody needs any more, for the worker's loop or a stack to
  * be resumed. Does not return. */
 void suspend_for_good(struct worker *w);
 
-/* From the worker's loop, whose stack is of no further use: goes on with the oldest stack that is
- * to be resumed. There is one. Does not return. */
+/* From the worker's loop: goes on with the oldest stack that is to be resumed. There is one.
+ * Returns when this stack has been taken from the cache, to be the loop's again; anything may have
+ * happened meanwhile. */
 void resume_ready(struct worker *w);
 
 /* Takes what has been left at the gate to the list of stacks to resume. */

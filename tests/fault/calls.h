@@ -20,6 +20,7 @@
 enum call {
         CALL_MMAP,
         CALL_MPROTECT,
+        CALL_GUARD, /* of a stack: by madvise or by mprotect */
         CALL_THREAD,
         CALL_MALLOC,
         CALL_ATTRIBUTES,
@@ -40,6 +41,7 @@ static struct {
         atomic_uint failed;
 } calls[CALLS] = {[CALL_MMAP] = {.name = "mmap"},
                   [CALL_MPROTECT] = {.name = "mprotect"},
+                  [CALL_GUARD] = {.name = "the guard of a stack"},
                   [CALL_THREAD] = {.name = "pthread_create"},
                   [CALL_MALLOC] = {.name = "malloc"},
                   [CALL_ATTRIBUTES] = {.name = "pthread_attr_init"},
@@ -164,6 +166,13 @@ int __wrap_mprotect(void *memory, size_t bytes, int protection)
                 return -1;
         }
         return __real_mprotect(memory, bytes, protection);
+}
+
+int __real_kernel_guard_stack(void *low);
+int __wrap_kernel_guard_stack(void *low);
+int __wrap_kernel_guard_stack(void *low)
+{
+        return fails(CALL_GUARD) ? -ENOMEM : __real_kernel_guard_stack(low);
 }
 
 void *__wrap_malloc(size_t bytes);

@@ -8,6 +8,7 @@
 /* link: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free */
 /* link: -Wl,--wrap=pthread_attr_init,--wrap=openat,--wrap=clock_gettime,--wrap=sched_getcpu */
 /* link: -Wl,--wrap=sched_setaffinity,--wrap=sched_getaffinity */
+/* link: -Wl,--wrap=kernel_guard_stack */
 /* link: -Wl,--wrap=syscall,--wrap=kernel_futex_wait,--wrap=kernel_futex_wake */
 #include "fault/calls.h"
 
@@ -63,23 +64,28 @@ static void waiting_run(struct skua_worker *self, struct skua_job *job)
 static void wait_without(bool helped)
 {
         struct waiting w = {.helped = helped};
-        struct skua *rt = rig_start(1, NULL);
+        struct skua_options options = SKUA_OPTIONS_INIT;
+        static unsigned rounds;
         struct skua_group all;
+        struct skua *rt;
 
+        /* Not the size of the round before, whose stacks have their guards already. */
+        options.stack_bytes = (size_t)(rounds++ % 2 ? 256 : 512) << 10;
+        rt = rig_start(1, &options);
         skua_group_init(&all);
         skua_group_init(&w.group);
         skua_group_hold(&w.group, 1);
         skua_job_init(&w.job, waiting_run);
-        fail_every(CALL_MMAP, 1);
+        fail_every(CALL_GUARD, 1);
         skua_group_submit(rt, &all, &w.job);
         rig_until_suspended(rt, 1);
-        rig_until(&calls[CALL_MMAP].failed, 3); /* it has tried more than once */
+        rig_until(&calls[CALL_GUARD].failed, 3); /* it has tried more than once */
         if (helped)
-                fail_no_more(CALL_MMAP);
+                fail_no_more(CALL_GUARD);
         else
                 skua_group_release(&w.group, -EDOM);
         wrong += skua_group_wait(&all, -1) != 0;
-        fail_no_more(CALL_MMAP);
+        fail_no_more(CALL_GUARD);
         wrong += w.result != -EDOM || rig_suspended(rt) != 0;
         use_and_stop(rt);
 }
@@ -110,7 +116,7 @@ static uint64_t tree(struct skua_worker *self, const struct tree *t)
         if (!t->depth)
                 return sum;
         if (sum % 4 == 0 && !t->steady)
-                atomic_store(&calls[CALL_MMAP].every, sum & 64 ? 1 : 0);
+                atomic_store(&calls[CALL_GUARD].every, sum & 64 ? 1 : 0);
         skua_group_init(&group);
         fork.seed = sum;
         fork.depth = job.depth = t->depth - 1;
@@ -145,8 +151,8 @@ static void trees_without(unsigned workers, uint64_t *random)
         skua_job_init(&t.job, tree_run);
         skua_group_submit(rt, &group, &t.job);
         while (skua_group_wait(&group, 1000000) == -ETIMEDOUT)
-                fail_no_more(CALL_MMAP);
-        fail_no_more(CALL_MMAP);
+                fail_no_more(CALL_GUARD);
+        fail_no_more(CALL_GUARD);
         wrong += t.sum != tree_serial(t.seed, t.depth) || rig_suspended(rt) != 0;
         rig_stop(rt);
 }
@@ -267,7 +273,7 @@ int main(void)
         tap_plan(2 + 8 + 6, 120);
         test_waiting();
         test_nth(CALL_MMAP);
-        test_nth(CALL_MPROTECT);
+        test_nth(CALL_GUARD);
         test_nth(CALL_MALLOC);
         return tap_done();
 }

@@ -5,7 +5,7 @@
  */
 #include "core/crew.h"
 
-enum { CHECKS = 44 };
+enum { CHECKS = 46 };
 
 struct count {
         struct skua_job job;
@@ -53,7 +53,7 @@ static uint64_t run_of(struct skua *rt)
 
 static void check_sizes(struct skua *rt)
 {
-        struct skua_stats stats = {.size = sizeof stats - 1};
+        struct skua_stats stats = {.size = offsetof(struct skua_stats, stacks) - 1};
         struct skua_worker_stats worker = {.size = sizeof worker - 1};
         struct {
                 struct skua_stats stats;
@@ -73,6 +73,10 @@ static void check_sizes(struct skua *rt)
         tap_is(skua_stats_worker(rt, skua_workers(rt), &worker), -EINVAL, "no such worker");
         tap_is(skua_stats_worker(rt, UINT_MAX, &worker), -EINVAL, "by far");
         tap_is(skua_stats_worker(rt, skua_workers(rt) - 1, &worker), 0, "the last one");
+        memset(&later, 0xa5, sizeof later);
+        later.stats.size = offsetof(struct skua_stats, stacks);
+        tap_is(skua_stats_read(rt, &later.stats), 0, "the first version's struct");
+        tap_is((long long)later.stats.stacks, (long long)0xa5a5a5a5a5a5a5a5, "and not beyond it");
         memset(&later, 0xa5, sizeof later);
         later.stats.size = offsetof(__typeof__(later), guard);
         tap_is(skua_stats_read(rt, &later.stats), 0, "a later version's struct");

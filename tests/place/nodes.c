@@ -118,7 +118,8 @@ static void look_run(struct skua_worker *self, struct skua_job *job)
         if (getcpu(&cpu, &cpu_node) == 0)
                 look->cpu_elsewhere = (int)cpu_node != node;
         touch_stack();
-        look->stack_pages = pages_in(w->stack->low, w->stack->bytes, node, &look->stack_elsewhere);
+        look->stack_pages = pages_in(w->stack->low, w->runtime->stack_stride, node,
+                                     &look->stack_elsewhere);
         look->thread_pages = pages_in(w->thread.stack, kernel_thread_bytes(), node,
                                       &look->thread_elsewhere);
         tally_add(&look->done, 1);

@@ -5,65 +5,10 @@
  */
 /* link: -rdynamic */
 #include <pthread.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 
-#include "rig.h"
+#include "wait/scenes.h"
 
 enum { HANDLED = 42, DEPTH = 17844, CHILDREN = 8, ROOT_CHILDREN = 2000 };
-
-/* What became of a child. */
-struct outcome {
-        int status;
-        char text[4096]; /* both of its outputs */
-};
-
-static struct outcome play(void (*scene)(void))
-{
-        struct outcome o = {.status = -1};
-        size_t length = 0;
-        ssize_t got;
-        int ends[2];
-        pid_t child;
-
-        fflush(stdout);
-        if (pipe(ends) || (child = fork()) < 0)
-                return o;
-        if (!child) {
-                struct rlimit none = {0, 0};
-
-                setrlimit(RLIMIT_CORE, &none);
-                dup2(ends[1], 1);
-                dup2(ends[1], 2);
-                close(ends[0]);
-                close(ends[1]);
-                alarm(100);
-                scene();
-                exit(0);
-        }
-        close(ends[1]);
-        while ((got = read(ends[0], o.text + length, sizeof o.text - 1 - length)) > 0)
-                length += (size_t)got;
-        close(ends[0]);
-        waitpid(child, &o.status, 0);
-        return o;
-}
-
-static bool killed_by(const struct outcome *o, int number)
-{
-        return WIFSIGNALED(o->status) && WTERMSIG(o->status) == number;
-}
-
-static bool exited(const struct outcome *o, int status)
-{
-        return WIFEXITED(o->status) && WEXITSTATUS(o->status) == status;
-}
-
-static void expect(bool passed, const struct outcome *o, const char *name)
-{
-        if (!tap_ok(passed, "%s", name))
-                printf("#   status %#x, output: %.200s\n", (unsigned)o->status, o->text);
-}
 
 /* ------------------------------------------------------------------ overruns */
 

@@ -65,6 +65,35 @@ int kernel_guard(void *low, size_t guard_bytes, size_t bytes)
         return 0;
 }
 
+size_t kernel_page_bytes(void)
+{
+        return 4096;
+}
+
+int kernel_guard_stack(void *low)
+{
+        (void)low;
+        return KERNEL_GUARD_FREE;
+}
+
+void kernel_guards_gone(uint64_t count)
+{
+        (void)count;
+}
+
+void kernel_small_pages(void *low, size_t bytes)
+{
+        (void)low;
+        (void)bytes;
+}
+
+bool kernel_touched(void *low, size_t bytes)
+{
+        (void)low;
+        (void)bytes;
+        return false;
+}
+
 void kernel_discard(void *low, size_t bytes)
 {
         (void)low;
