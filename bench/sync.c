@@ -210,6 +210,13 @@ static struct rival rivals[JOBS_MAX];
 static uint64_t turns; /* under the mutex */
 static bool yielding;  /* jobs of one worker let each other run between their turns */
 
+/* How many want it, and for how long each has it. */
+struct rivalry {
+        unsigned count;
+        int64_t inside_ns;
+};
+static int64_t inside_ns;
+
 static void rival_run(struct skua_worker *self, struct skua_job *job)
 {
         struct rival *mine = skua_container(job, struct rival, job);
@@ -218,6 +225,8 @@ static void rival_run(struct skua_worker *self, struct skua_job *job)
                 if (skua_await_lock(self, &mutex) != 0)
                         bench_wrong("skua_await_lock");
                 turns++;
+                if (inside_ns)
+                        bench_spin_ns(inside_ns);
                 skua_unlock(self, &mutex);
                 mine->turns++;
                 if (yielding && skua_await_yield(self) != 0)
@@ -232,14 +241,17 @@ static void *rival_thread(void *arg)
         while (!atomic_load_explicit(&stopping, memory_order_relaxed)) {
                 pthread_mutex_lock(&plain);
                 turns++;
+                if (inside_ns)
+                        bench_spin_ns(inside_ns);
                 pthread_mutex_unlock(&plain);
                 mine->turns++;
         }
         return NULL;
 }
 
-static void rivals_begin(void)
+static void rivals_begin(const struct rivalry *rivalry)
 {
+        inside_ns = rivalry->inside_ns;
         memset(rivals, 0, sizeof rivals);
         turns = 0;
         atomic_store(&stopping, false);
@@ -269,14 +281,15 @@ static int64_t duration_ns(void)
 
 static void contend(const struct bench_contestant *c, struct bench_result *r)
 {
-        unsigned count = *(const unsigned *)c->what;
+        const struct rivalry *rivalry = c->what;
+        unsigned count = rivalry->count;
         struct skua_target where = SKUA_TARGET_INIT;
         struct skua *rt = engine_start_skua(c->workers);
         struct bench_usage process, thread;
         struct skua_group group;
         int64_t start;
 
-        rivals_begin();
+        rivals_begin(rivalry);
         yielding = count > c->workers;
         skua_mutex_init(&mutex);
         skua_group_init(&group);
@@ -299,12 +312,13 @@ static void contend(const struct bench_contestant *c, struct bench_result *r)
 
 static void contend_pthread(const struct bench_contestant *c, struct bench_result *r)
 {
-        unsigned count = *(const unsigned *)c->what;
+        const struct rivalry *rivalry = c->what;
+        unsigned count = rivalry->count;
         pthread_t threads[JOBS_MAX];
         struct bench_usage process = bench_usage_process(), thread = bench_usage_thread();
         int64_t start = bench_now_ns();
 
-        rivals_begin();
+        rivals_begin(rivalry);
         for (unsigned i = 0; i < count; i++)
                 if (pthread_create(&threads[i], NULL, rival_thread, &rivals[i]) != 0)
                         bench_wrong("no thread");
@@ -417,7 +431,8 @@ int main(int argc, char **argv)
         static void (*const event_fn)(struct skua_worker *) = event_pair;
         static void (*const channel_fn)(struct skua_worker *) = channel_pair;
         static void (*const select_fn)(struct skua_worker *) = select_pair;
-        static const unsigned two = 2, sixteen = 16, many_slots = SLOTS, no_slots = 0;
+        static const struct rivalry two = {2, 0}, sixteen = {16, 0}, two_long = {2, 1000};
+        static const unsigned many_slots = SLOTS, no_slots = 0;
         struct bench_contestant alone_list[] = {
                 {"pthread mutex, lock+unlock", BENCH_BASELINE, alone_pthread, NULL, 1, 0},
                 {"sem_t, post+wait", BENCH_BASELINE, alone_sem, NULL, 1, 0},
@@ -432,8 +447,10 @@ int main(int argc, char **argv)
         };
         struct bench_contestant contend_list[] = {
                 {"2 threads, pthread mutex", BENCH_BASELINE, contend_pthread, &two, 2, 0},
+                {"2 threads, 1 us each", BENCH_BASELINE, contend_pthread, &two_long, 2, 0},
                 {"16 threads, pthread mutex", BENCH_BASELINE, contend_pthread, &sixteen, 2, 0},
                 {"2 jobs, two workers", BENCH_SKUA, contend, &two, 2, 0},
+                {"2 jobs, 1 us each", BENCH_SKUA, contend, &two_long, 2, 0},
                 {"16 jobs, two workers", BENCH_SKUA, contend, &sixteen, 2, 0},
                 {"16 jobs, one worker", BENCH_SKUA, contend, &sixteen, 1, 0},
         };

@@ -682,7 +682,7 @@ SKUA_API bool skua_cancel_mask(struct skua_worker *self, bool masked);
  * (negative: for ever, 0: only look): -ETIMEDOUT, -EDEADLK on a worker, -EOWNERDEAD on a worker in
  * a child of fork(2). Awaits may suspend and have the errors of all awaits; a job that is cancelled
  * gets -ECANCELED at once, also where it would not have to wait. Who waits is served first come,
- * first served, jobs and threads alike; what has been handed to a waiter is his, cancelled or late
+ * first served, jobs and threads alike (for mutexes see there); what has been handed to a waiter is his, cancelled or late
  * as he may be, and he gets 0. Nothing allocates but for stacks, and where nobody waits nothing
  * enters the kernel. What was written before an unlock, a post or a put is seen after the lock, the
  * wait or the take that it makes possible.
@@ -692,9 +692,9 @@ SKUA_API bool skua_cancel_mask(struct skua_worker *self, bool masked);
  * he has been served, though the post has not returned. */
 
 /* One job at a time; it may wait meanwhile. It belongs to the job that has locked it, which alone
- * may unlock it; debug builds abort if it does not, or locks it twice. All zero is unlocked. While
- * somebody waits it goes from hand to hand, and nobody overtakes; a lock that is not contended goes
- * to whoever comes.
+ * may unlock it; debug builds abort if it does not, or locks it twice. All zero is unlocked. Who
+ * waits longest is woken when it is unlocked, but who runs may be faster, once: a waiter that has
+ * been overtaken is handed the mutex by the next unlock.
  *
  *                | with await_lock, try_lock | with unlock | with a cancel of who waits
  *   await_lock   | yes                       | yes         | yes: one of 0 and -ECANCELED

@@ -9,7 +9,7 @@
 #include "wait/permits.h"
 #include "wait/stack.h"
 
-static const struct permits_kind kind = {.most = 1};
+static const struct permits_kind kind = {.most = 1, .barging = true};
 
 static_assert(sizeof(struct skua_mutex) == 64, "part of the binary interface");
 static_assert(sizeof(struct permits) <= offsetof(struct skua_mutex, owner_), "of its parts");

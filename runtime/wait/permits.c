@@ -11,15 +11,22 @@
 /* Nothing can be had for it. */
 #define NEVER (INT64_MIN / (int64_t)PERMITS_ONE)
 
+/* One who waits for a permit. */
+struct seeker {
+        struct listed listed;
+        bool passed; /* overtaken: the next permit is for it */
+};
+
 struct permits_wait {
         struct await await;
-        struct listed listed;
+        struct seeker seeker;
         struct permits *permits;
         const struct permits_kind *kind;
 };
 
-/* Locks the list; or takes a permit instead, if fewer than `most` are taken: false. */
-static bool lock_list(struct permits *p, int64_t most)
+/* Locks the list; or takes a permit instead, if fewer than `most` are taken: false. Either in one
+ * step with giving up `mine`: TRYING, of who has been woken to try, or 0. */
+static bool lock_list(struct permits *p, int64_t most, uint64_t mine)
 {
         /* relaxed: the CAS checks it. */
         uint64_t old = load_relaxed_u64(&p->word);
@@ -28,25 +35,32 @@ static bool lock_list(struct permits *p, int64_t most)
         for (;;) {
                 if (permits_there(old, most)) {
                         /* [LK1] acquire as in permits_take(). */
-                        if (cas_acquire_u64(&p->word, &old, old + PERMITS_ONE))
+                        if (cas_acquire_u64(&p->word, &old, (old + PERMITS_ONE) & ~mine))
                                 return false;
                 } else if (old & PERMITS_LOCKED) {
                         /* Bound: the holder's few steps. */
                         lock_pause(&rounds);
                         old = load_relaxed_u64(&p->word); /* relaxed: as above */
-                } else if (cas_acq_rel_u64(&p->word, &old, old | PERMITS_LOCKED)) {
+                } else if (cas_acq_rel_u64(&p->word, &old, (old | PERMITS_LOCKED) & ~mine)) {
                         /* [LK2] acquire pairs with unlock_list(): the list. */
                         return true;
                 }
         }
 }
 
-static void hand_to_oldest(struct permits *p, struct wakelist *woken)
+/* Takes the oldest off the list, to be woken: 0, the permit is its own; -EAGAIN, it is to try. */
+static void call_oldest(struct permits *p, int result, struct wakelist *woken)
 {
         struct listed *first = p->list.first;
 
         waitlist_remove(&p->list, first);
-        wakelist_add(woken, first->waiter, 0);
+        wakelist_add(woken, first->waiter, result);
+}
+
+/* May those who run take a permit before the oldest waiter does? With the list, not empty. */
+static bool may_barge(const struct permits *p, const struct permits_kind *kind)
+{
+        return kind->barging && !skua_container(p->list.first, struct seeker, listed)->passed;
 }
 
 /* Hands on what has been given meanwhile, gives the list up, and then wakes. */
@@ -55,13 +69,16 @@ static void unlock_list(struct permits *p, const struct permits_kind *kind, stru
         /* relaxed: the CAS checks it. */
         uint64_t old = load_relaxed_u64(&p->word), new;
 
+        shared_read(&p->list, sizeof p->list);
         /* Bound: those who wait; a failure means that another call went ahead. */
         for (;;) {
-                bool hand = p->list.first && permits_there(old, kind->most);
+                bool call = p->list.first && permits_there(old, kind->most);
+                bool barge = call && may_barge(p, kind);
 
-                shared_read(&p->list, sizeof p->list);
-                if (hand)
-                        new = old + PERMITS_ONE;
+                if (barge && old & PERMITS_TRYING)
+                        call = false;
+                if (call)
+                        new = barge ? old | PERMITS_TRYING : old + PERMITS_ONE;
                 else
                         new = (old & ~(PERMITS_LOCKED | PERMITS_WAITED)) |
                               (p->list.first ? PERMITS_WAITED : 0);
@@ -69,12 +86,22 @@ static void unlock_list(struct permits *p, const struct permits_kind *kind, stru
                  * with lock_list() and permits_give(): the list. The last touch of the object. */
                 if (!cas_acq_rel_u64(&p->word, &old, new))
                         continue;
-                if (!hand)
+                if (!call)
                         break;
-                hand_to_oldest(p, woken);
+                call_oldest(p, barge ? -EAGAIN : 0, woken);
                 old = new;
         }
         wakelist_wake(woken, kind->signal);
+}
+
+/* What the word becomes by giving one. If the caller gets the list, it has the permit, too. */
+static uint64_t given(uint64_t word, const struct permits_kind *kind)
+{
+        if ((word & (PERMITS_TRYING | PERMITS_WAITED | PERMITS_LOCKED)) == PERMITS_WAITED)
+                return word | PERMITS_LOCKED;
+        if (kind->binary && permits_there(word, kind->most))
+                return word;
+        return word - PERMITS_ONE;
 }
 
 void permits_give(struct permits *p, const struct permits_kind *kind)
@@ -82,42 +109,46 @@ void permits_give(struct permits *p, const struct permits_kind *kind)
         /* relaxed: the CAS checks it. */
         uint64_t old = load_relaxed_u64(&p->word), new;
         struct wakelist woken = {NULL, NULL};
+        bool barge;
 
         do {
-                if ((old & (PERMITS_WAITED | PERMITS_LOCKED)) == PERMITS_WAITED)
-                        new = old | PERMITS_LOCKED;
-                else if (kind->binary && permits_there(old, kind->most))
-                        new = old;
-                else
-                        new = old - PERMITS_ONE;
+                new = given(old, kind);
                 /* [LK1] release pairs with whoever takes it: what the caller wrote, also when it is
                  * there already. [LK2] acquire, if it locks: the list. Lock-free. */
         } while (!cas_acq_rel_u64(&p->word, &old, new));
         if (!(new & ~old &PERMITS_LOCKED))
                 return;
-        hand_to_oldest(p, &woken);
+        shared_read(&p->list, sizeof p->list);
+        barge = may_barge(p, kind);
+        call_oldest(p, barge ? -EAGAIN : 0, &woken);
+        if (barge)
+                /* [LK1] release as above. Nobody else sets TRYING while we have the list. */
+                fetch_add_acq_rel_u64(&p->word, PERMITS_TRYING - PERMITS_ONE);
         unlock_list(p, kind, &woken);
 }
 
 /* False: it has got a permit instead. */
-static bool enlist(struct permits *p, const struct permits_kind *kind, struct listed *listed)
+static bool enlist(struct permits *p, const struct permits_kind *kind, struct seeker *seeker)
 {
         struct wakelist woken = {NULL, NULL};
 
-        if (!lock_list(p, kind->most))
+        if (!lock_list(p, kind->most, seeker->passed ? PERMITS_TRYING : 0))
                 return false;
-        waitlist_add(&p->list, listed);
+        if (seeker->passed)
+                waitlist_add_first(&p->list, &seeker->listed);
+        else
+                waitlist_add(&p->list, &seeker->listed);
         unlock_list(p, kind, &woken);
         return true;
 }
 
-/* False: it has been given a permit, and is woken. */
+/* False: it has been called. */
 static bool delist(struct permits *p, const struct permits_kind *kind, struct listed *listed)
 {
         struct wakelist woken = {NULL, NULL};
         bool found;
 
-        lock_list(p, NEVER);
+        lock_list(p, NEVER, 0);
         shared_read(listed, sizeof *listed);
         found = listed->link;
         if (found)
@@ -131,7 +162,45 @@ static bool withdraw(struct worker *w, struct await *a)
         struct permits_wait *wait = skua_container(a, struct permits_wait, await);
 
         (void)w;
-        return delist(wait->permits, wait->kind, &wait->listed);
+        return delist(wait->permits, wait->kind, &wait->seeker.listed);
+}
+
+/* Woken to try, it takes one if it is there. */
+static bool try_called(struct permits *p, int64_t most)
+{
+        /* relaxed: the CAS checks it. */
+        uint64_t old = load_relaxed_u64(&p->word);
+
+        while (permits_there(old, most))
+                /* [LK1] acquire as in permits_take(). */
+                if (cas_acquire_u64(&p->word, &old, (old + PERMITS_ONE) & ~PERMITS_TRYING))
+                        return true;
+        return false;
+}
+
+/* Woken to try, it will not: somebody else may. */
+static void try_not(struct permits *p, const struct permits_kind *kind)
+{
+        struct wakelist woken = {NULL, NULL};
+
+        lock_list(p, NEVER, PERMITS_TRYING);
+        unlock_list(p, kind, &woken);
+}
+
+/* Waits once; -EAGAIN: woken to try. */
+static int seek(struct worker *w, struct permits_wait *wait, int64_t until_ns)
+{
+        int result;
+
+        await_begin(w, &wait->await, withdraw);
+        shared_new(&wait->seeker, sizeof wait->seeker);
+        wait->seeker.listed.waiter = &wait->await.waiter;
+        if (enlist(wait->permits, wait->kind, &wait->seeker))
+                result = await_suspend(w, &wait->await, until_ns);
+        else
+                result = waiter_end(&wait->await.waiter);
+        shared_gone(&wait->seeker, sizeof wait->seeker);
+        return result;
 }
 
 int permits_await(struct worker *w, struct permits *p, const struct permits_kind *kind,
@@ -146,21 +215,23 @@ int permits_await(struct worker *w, struct permits *p, const struct permits_kind
                 return 0;
         if ((result = await_refused(w, until_ns)))
                 return result;
-        await_begin(w, &wait.await, withdraw);
-        shared_new(&wait.listed, sizeof wait.listed);
-        wait.listed.waiter = &wait.await.waiter;
-        if (enlist(p, kind, &wait.listed))
-                result = await_suspend(w, &wait.await, until_ns);
-        else
-                result = waiter_end(&wait.await.waiter);
-        shared_gone(&wait.listed, sizeof wait.listed);
+        /* Bound: who has been passed over once is handed the next permit. */
+        while ((result = seek(w, &wait, until_ns)) == -EAGAIN) {
+                if (try_called(p, kind->most))
+                        return 0;
+                if ((result = await_refused(w, until_ns))) {
+                        try_not(p, kind);
+                        return result;
+                }
+                wait.seeker.passed = true;
+        }
         return result;
 }
 
 int permits_wait(struct permits *p, const struct permits_kind *kind, int64_t timeout_ns)
 {
         struct waiter waiter = {.result = 0};
-        struct listed listed = {.waiter = &waiter};
+        struct seeker seeker = {.listed = {.waiter = &waiter}};
         int result = thread_refused();
 
         if (result)
@@ -170,14 +241,14 @@ int permits_wait(struct permits *p, const struct permits_kind *kind, int64_t tim
         if (!timeout_ns)
                 return -ETIMEDOUT;
         waiter_begin(&waiter);
-        shared_new(&listed, sizeof listed);
-        if (enlist(p, kind, &listed)) {
+        shared_new(&seeker, sizeof seeker);
+        if (enlist(p, kind, &seeker)) {
                 if (!waiter_sleep(&waiter, thread_deadline_ns(timeout_ns)) &&
-                    delist(p, kind, &listed))
+                    delist(p, kind, &seeker.listed))
                         waiter.result = -ETIMEDOUT;
                 else
                         waiter_sleep(&waiter, 0);
         }
-        shared_gone(&listed, sizeof listed);
+        shared_gone(&seeker, sizeof seeker);
         return waiter_end(&waiter);
 }

@@ -6,7 +6,10 @@
  *
  *   LOCKED  the list belongs to one caller.
  *   WAITED  it is not empty. Then, and while it is not LOCKED, no permit is there: one that is
- *           given goes to the oldest waiter, and who comes later cannot overtake it.
+ *           given goes to the oldest waiter, and who comes later cannot overtake it. But see:
+ *   TRYING  of kinds that let others barge: a waiter has been taken off the list and woken to try
+ *           for a permit that is there for all. If it comes too late it waits again, before all
+ *           others, and the next permit is handed to it. Nobody else is woken meanwhile.
  *
  * Giving never waits: if somebody has the list, the permit is left in the word, and that one hands
  * it on before it gives the list up. So a signal handler may give whatever it has interrupted.
@@ -24,15 +27,17 @@
 
 #define PERMITS_LOCKED ((uint64_t)1)
 #define PERMITS_WAITED ((uint64_t)2)
-#define PERMITS_ONE    ((uint64_t)4)
+#define PERMITS_TRYING ((uint64_t)4)
+#define PERMITS_ONE    ((uint64_t)8)
 
 struct permits {
-        struct word64 word; /* [taken, less given:62, signed][WAITED][LOCKED] */
+        struct word64 word; /* [taken, less given:61, signed][TRYING][WAITED][LOCKED] */
         struct waitlist list;
 };
 
 struct permits_kind {
         int64_t most; /* taken at once, if none is given */
+        bool barging; /* who is running may overtake a waiter once */
         bool binary;  /* one that is given while one is there is lost */
         bool signal;  /* given in signal handlers, too */
 };

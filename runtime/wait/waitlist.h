@@ -30,6 +30,20 @@ static inline void waitlist_add(struct waitlist *list, struct listed *listed)
         shared_write(listed, sizeof *listed);
 }
 
+/* Before all others: it has been here before. */
+static inline void waitlist_add_first(struct waitlist *list, struct listed *listed)
+{
+        listed->next = list->first;
+        listed->link = &list->first;
+        if (listed->next)
+                listed->next->link = &listed->next;
+        else
+                list->end = &listed->next;
+        list->first = listed;
+        shared_write(list, sizeof *list);
+        shared_write(listed, sizeof *listed);
+}
+
 static inline void waitlist_remove(struct waitlist *list, struct listed *listed)
 {
         *listed->link = listed->next;
