@@ -147,6 +147,70 @@ static void gives(void)
         check_tasks(2);
 }
 
+/* A job that blocks its thread until something has come about. */
+static struct skua_group met;
+
+static void blocks_run(struct skua_worker *self, struct skua_job *job)
+{
+        model_check(!skua_group_wait(&met, -1), "what a job waits for");
+        pool_run(self, job);
+}
+
+static void begin_meeting(struct shape shape)
+{
+        begin(shape);
+        shared_new(&met, sizeof met);
+        skua_group_init(&met);
+        task_init(&tasks[0], blocks_run);
+        task_init(&tasks[1], pool_run);
+}
+
+/* For the next job: there must be a thread for each. */
+static void meets(unsigned least)
+{
+        begin_meeting((struct shape){least, 2, 0});
+        skua_group_hold(&met, 1);
+        results[0] = submit_blocking(0, 0, NULL);
+        results[1] = submit_blocking(1, 0, &met);
+        skua_group_release(&met, 0);
+        stop(SKUA_DRAIN);
+        model_check(!results[0] && !results[1], "submit");
+        check_tasks(2);
+}
+
+static void meet_new(void)
+{
+        meets(1);
+}
+
+static void meet_idle(void)
+{
+        meets(2);
+}
+
+/* Until somebody who waits for room has gone. */
+static void leaver(void *arg)
+{
+        submitter(arg);
+        skua_group_release(&met, 0);
+}
+
+static void closed(void)
+{
+        unsigned set;
+
+        begin_meeting((struct shape){1, 1, 1});
+        skua_group_hold(&met, 1);
+        results[0] = submit_blocking(0, 0, NULL);
+        results[1] = submit_blocking(1, 0, NULL);
+        set = start_thread(leaver, 2);
+        skua_close(rt);
+        model_threads_join(set);
+        stop(SKUA_DRAIN);
+        model_check(!results[0] && !results[1] && results[2] == -ESHUTDOWN, "submit");
+        check_tasks(3);
+}
+
 /* ------------------------------------------------------------------ calls */
 
 static unsigned called, given;
@@ -259,6 +323,9 @@ static const struct model_scenario scenarios[] = {
         {.name = "blocking: submit against stop", .run = submit_stop},
         {.name = "blocking: submit against cancel, room for one", .run = submit_cancel},
         {.name = "blocking: a job that submits while all drains", .run = gives},
+        {.name = "blocking: jobs that meet, a thread more", .run = meet_new},
+        {.name = "blocking: jobs that meet, an idle thread", .run = meet_idle},
+        {.name = "blocking: who waits for room, and a closed door", .run = closed},
         {.name = "blocking: a call", .run = call_and_wait},
         {.name = "blocking: a call against its group's cancellation", .run = call_cancelled},
         {.name = "blocking: a call against a cancelling stop", .run = call_stopped},
