@@ -14,7 +14,7 @@
 #define SIZE_CPUS       8192 /* that a runtime knows */
 #define SIZE_NODES      1024
 #define SIZE_LOOKS      100 /* at a lock that is held, before one sleeps */
-#define SIZE_TURNS      61 /* of a worker, from one that looks for old work to the next */
+#define SIZE_TURNS      61  /* of a worker, from one that looks for old work to the next */
 #endif
 
 #endif
