@@ -226,7 +226,7 @@ model_objects  := $(patsubst %,$(B)/model/%.o,$(basename $(model_sources)))
 model_flags    := -include arch/model/public.h -Itests -Itests/model -I. -DSIZE_RING=4 \
                   -DSIZE_QUEUE=4 -DSIZE_BATCH=4 -DSIZE_BATCH_MOST=2 -DSIZE_CPUS=8 \
                   -DSIZE_NODES=8 -DSIZE_TURNS=3 -DSIZE_SLAB=1 -DSIZE_STACKS=1 -DSIZE_IDLE_NS=0 \
-                  -fno-strict-aliasing
+                  -DSIZE_LOOKS=1 -fno-strict-aliasing
 
 tests_c  := $(filter-out tests/arch/% tests/model/%,$(wildcard tests/*/*.c))
 tests_cc := $(wildcard tests/*/*.cc)

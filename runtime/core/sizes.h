@@ -13,9 +13,10 @@
 #define SIZE_BATCH_MOST 64   /* taken at once, at most half of that */
 #define SIZE_CPUS       8192 /* that a runtime knows */
 #define SIZE_NODES      1024
-#define SIZE_TURNS      61 /* of a worker, from one that looks for old work to the next */
-#define SIZE_SLAB       64 /* stacks in one mapping */
-#define SIZE_STACKS     64 /* that a worker keeps for itself */
+#define SIZE_LOOKS      100 /* at a lock that is held, before one sleeps */
+#define SIZE_TURNS      61  /* of a worker, from one that looks for old work to the next */
+#define SIZE_SLAB       64  /* stacks in one mapping */
+#define SIZE_STACKS     64  /* that a worker keeps for itself */
 /* After so long memory that is not in use is given back; 0: never. */
 #define SIZE_IDLE_NS    200000000
 #endif

@@ -11,7 +11,7 @@
 #include "core/runtime.h"
 #include "core/submit.h"
 
-enum { LOCK_FREE = 0, LOCK_HELD = 1, LOCK_WAITED = 2, LOCK_LOOKS = 100 };
+enum { LOCK_FREE = 0, LOCK_HELD = 1, LOCK_WAITED = 2, LOCK_LOOKS = SIZE_LOOKS };
 
 /* ------------------------------------------------------------------ the lock */
 
