@@ -209,6 +209,32 @@ static void channel_rendezvous(void)
         channel_close_with(0);
 }
 
+static void put_on_top(void *arg)
+{
+        uint64_t item = 9;
+
+        (void)arg;
+        outcomes[0] = skua_wait_put(&channels[0], &item, -1);
+}
+
+/* Full, and closed beside one who puts. */
+static void channel_close_full(void)
+{
+        uint64_t item = 1;
+        unsigned set;
+
+        machine_begin(1);
+        prepare();
+        prepare_channels(1);
+        model_check(!skua_try_put(&channels[0], &item), "put");
+        set = start_thread(put_on_top, 0);
+        skua_channel_close(&channels[0]);
+        model_threads_join(set);
+        model_check(outcomes[0] == -EPIPE, "put's result");
+        model_check(!skua_try_take(&channels[0], &item) && item == 1, "what is in it");
+        model_check(skua_try_take(&channels[0], &item) == -EPIPE, "and nothing more");
+}
+
 /* ------------------------------------------------------------------ jobs */
 
 static void start(unsigned workers)
@@ -404,6 +430,7 @@ static const struct model_scenario scenarios[] = {
         {.name = "locks: event, posted by a handler", .run = event_signal},
         {.name = "locks: channel, closed", .run = channel_close},
         {.name = "locks: channel without slots, closed", .run = channel_rendezvous},
+        {.name = "locks: channel, full, closed", .run = channel_close_full},
         {.name = "locks: mutex, three jobs", .run = mutex_jobs},
         {.name = "locks: mutex, one is cancelled", .run = mutex_cancel},
         {.name = "locks: mutex, a stop", .run = mutex_stop},
