@@ -334,6 +334,30 @@ static void mutex_cancel(void)
         model_check(!outcomes[0] && !outcomes[2], "who was not cancelled has had it");
 }
 
+/* Locks it again at once, before the one that has been woken comes. */
+static void again_run(struct skua_worker *self, struct skua_job *job)
+{
+        yield_run(self, job);
+        model_check(!skua_await_lock(self, &mutex), "again");
+        skua_unlock(self, &mutex);
+}
+
+/* Who has been overtaken and is cancelled leaves nobody behind who waits for a free mutex. */
+static void mutex_overtaken(void)
+{
+        unsigned set;
+
+        start(2);
+        submit(0, again_run, 0, NULL);
+        submit(1, lock_run, 1, &group);
+        submit(2, lock_run, 1, NULL);
+        set = start_thread(canceller, 0);
+        model_check(!skua_stop(rt, SKUA_DRAIN), "stop");
+        model_threads_join(set);
+        check_mutex();
+        model_check(!outcomes[0] && !outcomes[2], "who was not cancelled has had it");
+}
+
 static void mutex_stop(void)
 {
         start(2);
@@ -433,6 +457,7 @@ static const struct model_scenario scenarios[] = {
         {.name = "locks: channel, full, closed", .run = channel_close_full},
         {.name = "locks: mutex, three jobs", .run = mutex_jobs},
         {.name = "locks: mutex, one is cancelled", .run = mutex_cancel},
+        {.name = "locks: mutex, overtaken and cancelled", .run = mutex_overtaken, .share = 3},
         {.name = "locks: mutex, a stop", .run = mutex_stop},
         {.name = "locks: select", .run = select_slots},
         {.name = "locks: select without slots", .run = select_rendezvous},
