@@ -32,8 +32,10 @@ sub bad_requests {
                 [400, "get / HTTP/1.1\r\n$host\r\n", 'small letters'],
                 [400, "GET /%zz HTTP/1.1\r\n${host}Connection: close\r\n\r\n", 'no number after %'],
                 [400, "GET /% HTTP/1.1\r\n${host}Connection: close\r\n\r\n", 'nothing after %'],
-                [400, "GET /a%00b HTTP/1.1\r\n${host}Connection: close\r\n\r\n", 'a zero in the name'],
-                [400, "GET / HTTP/1.1\r\n${host}Content-Length: x\r\n\r\n", 'a length that is none'],
+                [400, "GET /a%00b HTTP/1.1\r\n${host}Connection: close\r\n\r\n",
+                        'a zero in the name'],
+                [400, "GET / HTTP/1.1\r\n${host}Content-Length: x\r\n\r\n",
+                        'a length that is none'],
                 [400, "GET / HTTP/1.1\r\n${host}Content-Length: 1\r\nContent-Length: 2\r\n\r\na",
                         'two lengths'],
                 [400, "GET / HTTP/1.1\r\n${host}Content-Length: 1\r\nTransfer-Encoding: chunked"
@@ -51,7 +53,8 @@ sub bad_requests {
         );
         for my $case (@cases) {
                 my ($wanted, $bytes, $text) = @$case;
-                my ($status) = exchange($bytes) =~ m{^HTTP/1\.1 (\d+) [^\n]*\n.*\r\nConnection: close\r}s;
+                my ($status) = exchange($bytes)
+                        =~ m{^HTTP/1\.1 (\d+) [^\n]*\n.*\r\nConnection: close\r}s;
                 is($status, $wanted, "$text: $wanted");
         }
         my $s = connection();
@@ -72,7 +75,8 @@ sub mutated_requests {
                 "HEAD /dir/%69ndex.html?a=b HTTP/1.1\r\nHost: a\r\nIf-None-Match: \"a\"\r\n\r\n",
                 "GET /list/ HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
                 "POST http://a:1/../x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
-                "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                        . "5\r\nhello\r\n0\r\n\r\n",
         );
         my ($wrong, $first) = (0, '');
         for (1 .. $MUTANTS) {

@@ -1,8 +1,8 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: MIT
 #
-# What examples/httpd answers: files, ranges, conditions, folders, pipelined requests, to curl and to
-# wrk, and what it writes into its log. TAP on stdout. BUILD: the build folder. TAP_SEED: replays.
+# What examples/httpd answers: files, ranges, conditions, folders, pipelined requests, to curl and
+# to wrk, and what it writes into its log. TAP on stdout. BUILD: the build folder. TAP_SEED: replays.
 use strict;
 use warnings;
 use FindBin;
@@ -141,7 +141,8 @@ sub folders_are_listed {
         my @links = $list =~ m{<a href="(\./[^"]*)">}g;
         my ($odd) = grep { /%3C/ } @links;
         is(scalar(grep { m{^\./file\d+$} } @links), 500, 'a list has all files');
-        ok((grep { $_ eq './sub/' } @links) && $list !~ /<b>/, 'folders and odd names in it', $list);
+        ok((grep { $_ eq './sub/' } @links) && $list !~ /<b>/,
+                'folders and odd names in it', $list);
         is(scalar curl(url("list/$odd")), 'odder name', 'a link of it leads there');
         my ($status, $head, $body) = answer('/list/');
         is("$status " . field($head, 'Transfer-Encoding'), '200 chunked', 'it comes in chunks');
@@ -166,7 +167,8 @@ sub wrk_is_content {
         my $url = url('small.html');
         my $said = `wrk -t 2 -c 50 -d 1 $url 2>&1`;
         my ($requests) = $said =~ /(\d+) requests in/;
-        ok(($requests // 0) > 100 && $said !~ /Non-2xx|Socket errors/, 'wrk counts no error', $said);
+        ok(($requests // 0) > 100 && $said !~ /Non-2xx|Socket errors/, 'wrk counts no error',
+                $said);
 }
 
 sub log_of { # the lines for a target
