@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # What examples/httpd answers: files, ranges, conditions, folders, pipelined requests, to curl and
-# to wrk, and what it writes into its log. TAP on stdout. BUILD: the build folder. TAP_SEED: replays.
+# to wrk, and what it writes into its log. TAP on stdout. BUILD: the build folder.
 use strict;
 use warnings;
 use FindBin;
