@@ -27,6 +27,9 @@
 
 static int64_t idle_ns, grace_ns;
 static struct skua_group connections, acceptor;
+static struct {
+        _Alignas(128) struct skua_group group;
+} * own; /* each worker's connections; all are below `connections` */
 static int listen_fd;
 static unsigned next_worker;
 
@@ -104,6 +107,7 @@ static void begin(struct skua_worker *self, int fd, const struct sockaddr_in *fr
 {
         struct connection *c = malloc(sizeof *c);
         struct skua_target where = SKUA_TARGET_INIT;
+        unsigned worker = next_worker++ % skua_workers(skua_runtime(self));
         int one = 1;
 
         if (!c) {
@@ -116,8 +120,8 @@ static void begin(struct skua_worker *self, int fd, const struct sockaddr_in *fr
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         inet_ntop(AF_INET, &from->sin_addr, c->peer, sizeof c->peer);
         skua_job_init(&c->job, serve);
-        where.group = &connections;
-        where.worker = SKUA_WORKER(next_worker++ % skua_workers(skua_runtime(self)));
+        where.group = &own[worker].group;
+        where.worker = SKUA_WORKER(worker);
         skua_submit_to(skua_runtime(self), &c->job, &where);
 }
 
@@ -169,7 +173,6 @@ static void run(struct skua *rt, const sigset_t *signals)
         struct skua_job job;
         int number;
 
-        skua_group_init(&connections);
         skua_group_init(&acceptor);
         skua_job_init(&job, accept_all);
         skua_group_submit(rt, &acceptor, &job);
@@ -179,6 +182,18 @@ static void run(struct skua *rt, const sigset_t *signals)
         close(listen_fd);
         skua_group_cancel(&connections);
         skua_group_wait(&connections, grace_ns);
+}
+
+/* A group knows its jobs that wait, by a list with a lock: which workers had better not share. */
+static int make_groups(unsigned workers)
+{
+        own = aligned_alloc(128, workers * sizeof *own);
+        if (!own)
+                return -ENOMEM;
+        skua_group_init(&connections);
+        for (unsigned i = 0; i < workers; i++)
+                skua_group_init_under(&own[i].group, &connections);
+        return 0;
 }
 
 static int listen_on(const char *address, const char *port)
@@ -210,6 +225,8 @@ static int start(const char *const arg[], struct skua **rt)
         /* What waits at home for its turn cannot be helped by others, who need not look, then. */
         options.flags = arg['n'] ? SKUA_NO_RING : SKUA_NO_KICK;
         result = skua_start(rt, &options);
+        if (!result)
+                result = make_groups(skua_workers(*rt));
         if (!result)
                 result = make_rings(*rt);
         if (!result)
@@ -244,5 +261,6 @@ int main(int argc, char **argv)
         skua_stop(rt, SKUA_CANCEL);
         log_end(workers);
         answer_end(workers);
+        free(own);
         return 0;
 }
