@@ -3,7 +3,8 @@
 # All of the build, in one file; everything that is built lies in build/<configuration>/.
 #
 ## make               the library, static and shared, and the tools
-## make run           sums a real tree in parallel and checks the result (DIR=/usr/lib)
+## make run           sums a real tree in parallel and checks the result (DIR=/usr/lib); then a
+##                    web server under load for 5 seconds
 ## make test          builds and runs the tests (T=core/deque: only those, V=1: each check)
 ## make bench         runs the benchmarks (T=fork: only that); figures also in build/bench.jsonl
 ## make soak          everything at once, for SECONDS=60 (TAP_SEED replays what was decided)
@@ -12,6 +13,7 @@
 ## make instructions  counts instructions per operation, as a test does (UPDATE=1: new figures)
 ## make scoreboard    asks other runtimes the same (QUICK=1: less); make peers: only builds them
 ## make echo          echo servers: Skua, other runtimes, hand-written loops (QUICK=1: less)
+## make http          web servers: Skua's example, nginx, hyper under wrk (QUICK=1: less)
 ## make install       PREFIX=/usr/local, LIBDIR=PREFIX/lib, DESTDIR=
 ## make uninstall     takes away what install put there, given the same variables
 ## make check         style, memory-order comments, headers, then the tests; each also alone:
@@ -41,7 +43,8 @@ need  := $(filter run test bench coverage,$(goals)) $(if $(filter soak%,$(goals)
          $(if $(filter instructions,$(goals)),test) \
          $(if $(filter check-%,$(goals)),check) $(if $(filter test-aarch64,$(goals)),aarch64) \
          $(if $(filter test-guests,$(goals)),test aarch64) \
-         $(if $(filter peers scoreboard,$(goals)),peers) $(if $(filter echo%,$(goals)),echo)
+         $(if $(filter peers scoreboard,$(goals)),peers) $(if $(filter echo%,$(goals)),echo) \
+         $(if $(filter http%,$(goals)),http)
 ifneq ($(strip $(need)),)
 $(shell tools/deps $(need) >&2)
 ifneq ($(.SHELLSTATUS),0)
@@ -346,6 +349,8 @@ $(examples): $(B)/examples/%: $$(wildcard examples/$$*/*.[ch]) $(B)/stage/stamp 
 
 run: all examples
 	@BUILD='$(B)' examples/treesum/run '$(DIR)'
+	@echo
+	@BUILD='$(B)' examples/httpd/run
 
 # What they share lies in folders below bench/, except those that are programs of their own;
 # flags.mk has the flags of single files.
@@ -369,6 +374,7 @@ bench: $(call chosen,$(benches))
 
 include bench/peers/peers.mk
 include bench/echo/echo.mk
+include bench/http/http.mk
 
 # ------------------------------------------------------------------ checks
 

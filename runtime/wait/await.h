@@ -23,6 +23,8 @@
 #include "core/worker.h"
 #include "io/wheel.h"
 
+enum { AWAIT_OVER = 1 }; /* in `early`: it has ended, by itself */
+
 struct await {
         struct waiter waiter; /* first; listed with what is awaited */
         /* Takes it off where it is enlisted. True: nobody will wake it any more. False: somebody
