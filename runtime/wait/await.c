@@ -145,16 +145,13 @@ static void delist(struct worker *w, struct await *a)
                 a->next->link = a->link;
         if (a->group)
                 group_unawait(a->group, a);
-        /* It has ended: who has asked meanwhile is not to end it, nor to arm its timer again. */
-        if (!a->early)
-                a->early = AWAIT_OVER;
         if (a->timed)
                 timers_disarm_await(w, &a->timer);
         /* [AW1] relaxed: who may have asked did so under a lock that we have had since. */
         if (load_relaxed_u32(&a->asked)) {
-                /* It has ended: not to be looked at any more. */
+                /* It has ended: not to be ended by them, nor its timer to be armed again. */
                 if (!a->early)
-                        a->early = -ECANCELED;
+                        a->early = AWAIT_OVER;
                 awaits_asked(w);
         }
 }
