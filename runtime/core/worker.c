@@ -25,10 +25,11 @@ enum { SPIN_PAYS = 5, SPIN_SHARE = 8, SPIN_PAUSES = 8 };
 #define FAIR_NS      200000
 #define JOBS_LONG_NS 20000
 
-/* Something to run. Or nothing, but the loop has been left and has come back: it begins anew. */
+/* Something to run; or nothing, but the loop has been left and has come back: it begins anew. */
+enum find_kind { FIND_JOB, FIND_FORK, FIND_ANEW };
 struct find {
         struct skua_job *job;
-        bool fork, anew;
+        enum find_kind kind;
 };
 
 /* ------------------------------------------------------------------ running */
@@ -158,7 +159,7 @@ void worker_end_job(struct worker *w)
 
 static void run(struct worker *w, struct find found)
 {
-        if (found.fork)
+        if (found.kind == FIND_FORK)
                 run_fork(w, found.job);
         else
                 run_job(w, found.job);
@@ -328,7 +329,7 @@ static inline struct skua_job *from_outside(struct worker *w)
 /* One of the places where something may wait while newer work goes on coming. */
 static struct find fair_source(struct worker *w, unsigned source)
 {
-        struct find found = {NULL, false, false};
+        struct find found = {NULL, FIND_JOB};
 
         switch (source) {
         case 0:
@@ -341,7 +342,8 @@ static struct find fair_source(struct worker *w, unsigned source)
                 found.job = mail_next(w);
                 break;
         default:
-                found.fork = w->outstanding && (found.job = deque_steal(w));
+                if (w->outstanding && (found.job = deque_steal(w)))
+                        found.kind = FIND_FORK;
         }
         return found;
 }
@@ -413,7 +415,7 @@ static bool can_resume(struct worker *w)
 static __attribute__((noinline)) struct find fair(struct worker *w)
 {
         int64_t now = kernel_now_ns(), turn_ns = (now - w->budget_start_ns) / w->budget_full;
-        struct find found = {NULL, false, false};
+        struct find found = {NULL, FIND_JOB};
 
         w->budget_start_ns = now;
         w->jobs_long = w->turns_long && turn_ns - w->entered_ns / w->budget_full >= JOBS_LONG_NS;
@@ -457,19 +459,17 @@ bool worker_has_work(const struct worker *w)
                injectors_visible(w->runtime->nodes[w->node_index].injectors) || io_visible(w);
 }
 
-/* Goes on with the oldest stack to be resumed, and then, much later, with a new turn. */
+/* Goes on with the oldest stack to be resumed, until this one is the loop's again. */
 static struct find resume(struct worker *w)
 {
-        struct find found = {NULL, false, true};
-
         worker_busy(w);
         resume_ready(w);
-        return found;
+        return (struct find){.kind = FIND_ANEW};
 }
 
 static inline __attribute__((always_inline)) struct find own(struct worker *w)
 {
-        struct find found = {NULL, false, false};
+        struct find found = {NULL, FIND_JOB};
 
         arrivals(w);
         if (w->io)
@@ -478,17 +478,17 @@ static inline __attribute__((always_inline)) struct find own(struct worker *w)
                 return found;
         if (w->crowded) {
                 suspend_relieve(w);
-                found.fork = true;
+                found.kind = FIND_FORK;
                 if ((found.job = deque_steal(w)))
                         return found;
-                found.fork = false;
+                found.kind = FIND_JOB;
         }
         if (w->ready)
                 return resume(w);
         if ((found.job = mail_next(w)) || (found.job = queue_pop(&w->run, w->alone)))
                 return found;
         if (w->outstanding && (found.job = deque_steal(w))) {
-                found.fork = true;
+                found.kind = FIND_FORK;
                 return found;
         }
         found.job = from_outside(w);
@@ -517,11 +517,11 @@ static void rob_half(struct worker *w, struct worker *victim)
 
 static struct find rob(struct worker *w, struct worker *victim)
 {
-        struct find found = {deque_steal(victim), true, false};
+        struct find found = {deque_steal(victim), FIND_FORK};
         bool remote = victim->node_index != w->node_index;
 
         if (!found.job) {
-                found.fork = false;
+                found.kind = FIND_JOB;
                 if (!(found.job = queue_steal(&victim->run)))
                         found.job = queue_take(&victim->batch);
                 else if (remote)
@@ -536,7 +536,7 @@ static struct find rob_all(struct worker *w)
 {
         struct runtime *rt = w->runtime;
         const struct placement_worker *place = w->place;
-        struct find found = {NULL, false, false};
+        struct find found = {NULL, FIND_JOB};
 
         if (w->prefer != w->index) {
                 found = rob(w, rt->workers[w->prefer]);
@@ -563,7 +563,7 @@ static struct find look_around(struct worker *w)
 {
         struct find found = own(w);
 
-        return found.job || found.anew ? found : rob_all(w);
+        return found.job || found.kind == FIND_ANEW ? found : rob_all(w);
 }
 
 /* ------------------------------------------------------------------ the loop */
@@ -599,7 +599,7 @@ static struct find spin(struct worker *w)
                 if (sources_any(&w->runtime->sources))
                         sources_poll(w);
                 found = look_around(w);
-                if (found.job || found.anew)
+                if (found.job || found.kind == FIND_ANEW)
                         return found;
                 for (unsigned i = 0; i < pause; i++)
                         spin_hint();
@@ -630,12 +630,13 @@ static struct find search(struct worker *w)
         if ((found = rob_all(w)).job)
                 return found;
         worker_idle(w);
-        while (found = spin(w), !found.job && !found.anew) {
+        while (found = spin(w), !found.job && found.kind != FIND_ANEW) {
                 uint64_t parks = load_relaxed_u64(&w->count.parks); /* relaxed: own */
 
                 if (watch_turn(w))
                         continue;
-                stacks_idle(w, w->slept_ns);
+                if (w->trim_wanted)
+                        stacks_idle(w, w->slept_ns);
                 if (sources_arm(w))
                         park(w);
                 /* relaxed: set before we were woken for it, or seen at the next park. */
@@ -659,7 +660,7 @@ void worker_loop(void *arg)
         for (;;) {
                 struct find found = own(w);
 
-                if (!found.job && !found.anew)
+                if (!found.job && found.kind != FIND_ANEW)
                         found = search(w);
                 if (found.job)
                         run(w, found);

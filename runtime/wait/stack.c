@@ -34,8 +34,9 @@ bool stacks_short(const struct worker *w)
 {
         const struct runtime *rt = w->runtime;
 
-        /* relaxed: a bound that need not be exact to the moment. */
-        return load_relaxed_u64(&rt->stack_count) >= rt->stack_max;
+        /* Each worker has one beside those that wait. relaxed: a bound that need not be exact to
+         * the moment. */
+        return load_relaxed_u64(&rt->stack_count) >= rt->stack_max + rt->worker_count;
 }
 
 /* So many more are with the workers. */
@@ -229,7 +230,7 @@ static __attribute__((noinline)) void trim(struct worker *w)
 
 void stacks_idle(struct worker *w, int64_t now_ns)
 {
-        if (!SIZE_IDLE_NS || !w->trim_wanted)
+        if (!SIZE_IDLE_NS)
                 return;
         if (!w->trim_ns) {
                 w->trim_ns = now_ns + SIZE_IDLE_NS;

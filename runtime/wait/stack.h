@@ -73,8 +73,9 @@ void stack_give(struct worker *w, struct stack *stack);
 /* Is stack_max reached, so that new jobs wait while others can go on? */
 bool stacks_short(const struct worker *w);
 
-/* The worker is about to sleep: if it has lately had little to do for long, memory of stacks that
- * are not in use goes back to the system; else that is due at w->trim_ns. */
+/* The worker, whose trim_wanted is set, is about to sleep: if it has lately had little to do for
+ * long, memory of stacks that are not in use goes back to the system; else that is due at
+ * w->trim_ns. */
 void stacks_idle(struct worker *w, int64_t now_ns);
 
 /* Of a free stack: all memory but its first page. */

@@ -191,6 +191,8 @@ void suspend_for_good(struct worker *w)
         stack->spent = true;
         stack_give(w, stack);
         install(w, next);
+        w->isolated = 0;
+        *w->exceptions = (struct exceptions){NULL, 0};
         arch_switch(&stack->context, &next->context);
 }
 

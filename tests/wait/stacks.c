@@ -51,7 +51,7 @@ static void submit_to_worker(struct skua *rt, struct skua_group *group, struct s
 struct waiting {
         struct skua_job job;
         struct crowd *crowd;
-        char *low; /* of its stack */
+        _Atomic(char *) low; /* of its stack */
         unsigned depth_bytes;
 };
 
