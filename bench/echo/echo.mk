@@ -34,7 +34,8 @@ echo-rust:
 echo-go:
 	$(call other_language,bench/echo/go,go,$(E)/bin)
 
-echo-servers: $(L)/load $(L)/hdr $(echo_c) $(echo_cc) echo-rust echo-go $(filter %/echo,$(examples))
+echo-servers: $(L)/load $(L)/hdr $(echo_c) $(echo_cc) echo-rust echo-go \
+        $(filter %/echo %/echo-await,$(examples))
 
 # PARTS="echo mixed idle files": only these; bench/echo/run says what else it takes.
 echo: echo-servers $(filter %/io-read,$(benches))

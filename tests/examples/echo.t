@@ -1,9 +1,10 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: MIT
 #
-# examples/echo against peers of all kinds: many at once, half-closed, reset, silent, not reading,
-# more than there are descriptors, thousands one after the other; and its end on SIGTERM. TAP on
-# stdout. BUILD: the build folder. SOAK_SECONDS: only connections that come and go, for so long.
+# examples/echo and examples/echo-await against peers of all kinds: many at once, half-closed,
+# reset, silent, not reading, more than there are descriptors, thousands one after the other; and
+# their end on SIGTERM. TAP on stdout. BUILD: the build folder. SOAK_SECONDS: only connections that
+# come and go, for so long.
 use strict;
 use warnings;
 use Errno qw(EAGAIN EINTR);
@@ -15,11 +16,14 @@ use Socket qw(:DEFAULT SO_LINGER IPPROTO_TCP TCP_NODELAY);
 use Time::HiRes qw(sleep time);
 
 my $slow = $ENV{SAN} ? 10 : 1;
-my $server = ($ENV{BUILD} // 'build') . '/examples/echo';
+my $folder = ($ENV{BUILD} // 'build') . '/examples';
+my $server = "$folder/echo";
 # The thread sanitizer takes it for a race of memory that a worker closes a descriptor while another
 # takes its number off an epoll set of its own, which then has it no more.
 my $epoll_workers = ($ENV{SAN} // '') =~ /thread/ ? 1 : 2;
-my @modes = (['-w', 1], ['-w', 4], ['-w', $epoll_workers, '-n']);
+my @modes = (['echo', '-w', 1], ['echo', '-w', 4], ['echo', '-w', $epoll_workers, '-n'],
+             ['echo-await', '-w', 1], ['echo-await', '-w', 4],
+             ['echo-await', '-w', $epoll_workers, '-n']);
 my ($CONNECTIONS, $BYTES, $CHURN, $BUFFERS) = (60, 100_000, 2000, 256);
 my ($count, $failed, $pid, $port) = (0, 0);
 
@@ -229,7 +233,7 @@ sub churn {
 
 sub in_mode {
         my @options = @_;
-        my $mode = "@options";
+        my $mode = ($server =~ s/.*\///r) . " @options";
 
         start(0, @options);
         ok(echoes(connection(), 'hello'), "$mode: echo");
@@ -322,7 +326,9 @@ if (my $seconds = $ENV{SOAK_SECONDS}) {
 }
 print '1..', @modes * (12 + 5), "\n";
 for my $mode (@modes) {
-        in_mode(@$mode);
-        without_descriptors(@$mode);
+        my ($name, @options) = @$mode;
+        $server = "$folder/$name";
+        in_mode(@options);
+        without_descriptors(@options);
 }
 exit $failed;
