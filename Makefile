@@ -14,6 +14,7 @@
 ## make scoreboard    asks other runtimes the same (QUICK=1: less); make peers: only builds them
 ## make echo          echo servers: Skua, other runtimes, hand-written loops (QUICK=1: less)
 ## make http          web servers: Skua's example, nginx, hyper under wrk (QUICK=1: less)
+## make kv            the key-value server beside redis-server (QUICK=1: less)
 ## make install       PREFIX=/usr/local, LIBDIR=PREFIX/lib, DESTDIR=
 ## make uninstall     takes away what install put there, given the same variables
 ## make check         style, memory-order comments, headers, then the tests; each also alone:
@@ -44,7 +45,8 @@ need  := $(filter run test bench coverage,$(goals)) $(if $(filter soak%,$(goals)
          $(if $(filter check-%,$(goals)),check) $(if $(filter test-aarch64,$(goals)),aarch64) \
          $(if $(filter test-guests,$(goals)),test aarch64) \
          $(if $(filter peers scoreboard,$(goals)),peers) $(if $(filter echo%,$(goals)),echo) \
-         $(if $(filter http%,$(goals)),http)
+         $(if $(filter http%,$(goals)),http) $(filter kv,$(goals)) \
+         $(if $(filter examples,$(goals)),build examples)
 ifneq ($(strip $(need)),)
 $(shell tools/deps $(need) >&2)
 ifneq ($(.SHELLSTATUS),0)
@@ -131,7 +133,7 @@ examples := $(foreach e,$(example_dirs),$(B)/examples/$(notdir $(e)))
 .SILENT: $(B)/flags $(B)/man/stamp $(B)/stage/stamp
 .PHONY: all run test bench install uninstall check check-headers check-order check-style clean \
         test-aarch64 test-guests help examples tests instructions model mutants soak soak-echo \
-        coverage FORCE
+        coverage kv FORCE
 
 all: $(B)/libskua.a $(B)/libskua.so $(tools)
 
@@ -324,7 +326,7 @@ test-aarch64:
 # reading of files; the queues by themselves, which test-aarch64 has too and which take longest.
 guests         := x86_64/max aarch64/cortex-a72 aarch64/neoverse-n1
 guests_without := $(patsubst %,place/%,nomemory parsers placement recorded tool topology) \
-                  core/deque core/injector core/queue
+                  core/deque core/injector core/queue examples/resp
 guest_tests    := $(call chosen,$(filter-out $(guests_without),$(tests_c:tests/%.c=%)))
 
 # What a guest needs to boot may be missing: it is then skipped, with the reason.
@@ -346,6 +348,10 @@ examples: $(examples)
 $(examples): $(B)/examples/%: $$(wildcard examples/$$*/*.[ch]) $(B)/stage/stamp $(B)/flags
 	$(cc) -I$(B)/stage/include $(CFLAGS) -o $@ $(filter %.c,$^) $(LDFLAGS) \
 		$(B)/stage/lib/libskua.a $(libs) $(call wanted,link)
+
+# Set and get, with one request in flight per connection and with sixteen.
+kv: $(filter %/kv,$(examples))
+	@QUICK='$(QUICK)' BUILD='$(B)' bench/kv/run
 
 run: all examples
 	@BUILD='$(B)' examples/treesum/run '$(DIR)'

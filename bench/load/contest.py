@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 #
-# What the drivers of servers under load share: bench/echo/run, bench/http/run.
+# What the drivers of servers under load share: bench/echo/run, bench/http/run, bench/kv/run.
 """Contestants in turns: servers that are started and stopped, medians, tables, JSON.
 
 Each figure comes from a server of its own; contestants take turns (forwards, then backwards), so
