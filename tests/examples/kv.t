@@ -536,7 +536,7 @@ sub without_descriptors {
         my $before = server_cpu();
         sleep 1;
         my $took = server_cpu() - $before;
-        ok($took < 0.3, 'and it does not spin', "$took s of CPU");
+        ok($took < ($slow > 1 ? 0.6 : 0.3), 'and it does not spin', "$took s of CPU");
         my $last = $all[99];
         close $_ for splice @all, 0, 80;
         ok(ask($last, 'PING') eq 'PONG', 'those that waited are served then');
