@@ -89,7 +89,6 @@ static void serve(struct skua_worker *self, struct skua_job *job)
         struct connection *c = skua_container(job, struct connection, job);
 
         c->self = self;
-        skua_cancel_mask(self, true);
         while (c->keep && next_request(c)) {
                 c->keep = c->keep && !skua_group_cancelled(&connections);
                 answer(c);
