@@ -682,10 +682,10 @@ SKUA_API bool skua_cancel_mask(struct skua_worker *self, bool masked);
  * (negative: for ever, 0: only look): -ETIMEDOUT, -EDEADLK on a worker, -EOWNERDEAD on a worker in
  * a child of fork(2). Awaits may suspend and have the errors of all awaits; a job that is cancelled
  * gets -ECANCELED at once, also where it would not have to wait. Who waits is served first come,
- * first served, jobs and threads alike (for mutexes see there); what has been handed to a waiter is his, cancelled or late
- * as he may be, and he gets 0. Nothing allocates but for stacks, and where nobody waits nothing
- * enters the kernel. What was written before an unlock, a post or a put is seen after the lock, the
- * wait or the take that it makes possible.
+ * first served, jobs and threads alike (for mutexes see there); what has been handed to a waiter is
+ * his, cancelled or late as he may be, and he gets 0. Nothing allocates but for stacks, and where
+ * nobody waits nothing enters the kernel. What was written before an unlock, a post or a put is
+ * seen after the lock, the wait or the take that it makes possible.
  *
  * The memory may go when nobody waits and nobody will call any more. A call's last touch comes
  * before it wakes anybody: whoever alone waits for an event or a semaphore may free it as soon as

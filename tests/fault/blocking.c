@@ -7,6 +7,7 @@
 /* link: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free */
 /* link: -Wl,--wrap=pthread_attr_init,--wrap=openat,--wrap=clock_gettime,--wrap=sched_getcpu */
 /* link: -Wl,--wrap=sched_setaffinity,--wrap=sched_getaffinity */
+/* link: -Wl,--wrap=kernel_guard_stack */
 /* link: -Wl,--wrap=syscall,--wrap=kernel_futex_wait,--wrap=kernel_futex_wake */
 #include <fcntl.h>
 
