@@ -250,7 +250,8 @@ sub in_mode {
         ok(!$wrong, "$mode: $CHURN connections, one after the other", "$wrong wrong");
         ok(settled($fds), "$mode: none is left", server_fds() . " descriptors, before $fds");
         my $grown = server_kb() - $kb;
-        ok($slow > 1 || $grown < 512, "$mode: memory does not grow", "$grown kB");
+        # Pages of buffers that are needed for the first time count, a leak at each connection more.
+        ok($slow > 1 || $grown < 1536, "$mode: memory does not grow", "$grown kB");
         my @silent = map { connection() } 1 .. 20;
         stuff($silent[0], 'x' x 100_000, 20_000_000);
         my $status = stop();

@@ -327,7 +327,7 @@ static int several_task(struct skua_worker *self, struct task *task)
         int wrong = 0;
 
         for (int i = 0; i < 4; i++)
-                io_uring_prep_write(skua_io_prepare(self, &io[i], NULL), task->fds[0], "wxyz" + i,
+                io_uring_prep_write(skua_io_prepare(self, &io[i], NULL), task->fds[0], &"wxyz"[i],
                                     1, 0);
         for (int i = 4; i-- > 0;)
                 wrong += skua_await_io(self, &io[i]) != 1;
