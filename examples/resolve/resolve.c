@@ -105,8 +105,9 @@ static struct lookup *begin(struct skua_worker *self, char *name)
         /* While the pool's queue is full this job waits, and its worker would go on with others.
          * After an error the group is empty. */
         result = skua_await_submit_until(self, &l->job, &where, l->until_ns);
-        l->late = result == -ETIMEDOUT;
-        if (result && !l->late)
+        if (result == -ETIMEDOUT)
+                l->late = true;
+        else if (result)
                 l->error = EAI_AGAIN;
         return l;
 }

@@ -126,6 +126,7 @@ static void send_child(struct skua_worker *self, struct task *task)
         struct storm *storm = task->storm;
         uint64_t r = tap_random(&task->random) >> 32;
         struct task *child = task_new(storm, NULL, r, task->depth - 1);
+        int result;
 
         atomic_fetch_add(&storm->accepted, 1);
         where.worker = SKUA_WORKER(r % skua_workers(storm->rt));
@@ -133,8 +134,14 @@ static void send_child(struct skua_worker *self, struct task *task)
                 atomic_fetch_add(&storm->wrong, 1);
         child = task_new(storm, NULL, r + 1, task->depth - 1);
         atomic_fetch_add(&storm->accepted, 1);
-        if (skua_await_submit(self, &child->job, NULL))
+        result = skua_await_submit(self, &child->job, NULL);
+        if (!result)
+                return;
+        /* Who is cancelled does not wait for room. */
+        if (result != -ECANCELED || !skua_cancelled(self))
                 atomic_fetch_add(&storm->wrong, 1);
+        atomic_fetch_sub(&storm->accepted, 1);
+        free(child);
 }
 
 static void task_run(struct skua_worker *self, struct skua_job *job)
