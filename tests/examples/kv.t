@@ -309,7 +309,8 @@ sub info {
         my $before = $figure{total_commands_processed};
         put($s, request('PING') x 10) && replies($s, 10);
         my $more = figure($s, 'total_commands_processed') - $before;
-        ok($more == 11, 'and counts', "11 expected, counted $more");
+        # What others have asked before may be counted only now.
+        ok($more >= 11, 'and counts', "11 expected, counted $more");
 }
 
 # ------------------------------------------------------------------ against a model

@@ -97,7 +97,10 @@ static void check_many(struct skua *rt)
         }
         tap_is(atomic_load(&most), 0, "never are more out than there are");
         tap_is(lost, 0, "and all come back, however many gave up");
-        tap_ok(atomic_load(&missed) != 0, "as some did: %u", atomic_load(&missed));
+        if (!atomic_load(&missed) && rig_rounds(100) < 100)
+                tap_skip(1, "nobody happened to give up in the few rounds there are here");
+        else
+                tap_ok(atomic_load(&missed) != 0, "as some did: %u", atomic_load(&missed));
 }
 
 int main(void)
