@@ -87,6 +87,10 @@ static unsigned count_of(const char *what)
 
 static const char *why_not(void)
 {
+        const char *emulator = getenv("EMULATOR");
+
+        if (emulator && *emulator)
+                return "under emulation gdb sees the emulator";
         char attach[128];
 
         if (access(SCRIPT, R_OK))
