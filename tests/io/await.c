@@ -91,7 +91,8 @@ static void close_pair(int fds[2])
 
 static int file_task(struct skua_worker *self, struct task *task)
 {
-        char path[] = "/dev/shm/skua-await-XXXXXX", text[16] = {0};
+        char memory[] = "/dev/shm/skua-await-XXXXXX", disk[] = "/tmp/skua-await-XXXXXX";
+        char *path = access("/dev/shm", W_OK) ? disk : memory, text[16] = {0};
         int fd, made = mkstemp(path), step = 0;
 
         (void)task;
