@@ -30,7 +30,7 @@ unsigned held_count(void)
 
 #else
 
-#define FRONT __attribute__((visibility("default")))
+#define FRONT            __attribute__((visibility("default")))
 
 /* initial-exec: found without a call, which might want a mutex. */
 static __thread unsigned held __attribute__((tls_model("initial-exec")));
@@ -40,20 +40,30 @@ unsigned held_count(void)
         return held;
 }
 
+/* Other names of libc's own, for programs that are linked statically: there is nothing to look up
+ * in them. */
+#define OTHER_NAME(name) extern __typeof__(name) __##name __attribute__((weak))
+OTHER_NAME(pthread_mutex_lock);
+OTHER_NAME(pthread_mutex_trylock);
+OTHER_NAME(pthread_mutex_timedlock);
+OTHER_NAME(pthread_mutex_clocklock);
+OTHER_NAME(pthread_mutex_unlock);
+
 /* libc's own; looked up where it is first needed, which may be before any constructor. */
-static void *behind(struct wordptr *place, const char *name)
+static void *behind(struct wordptr *place, const char *name, void *other)
 {
         void *function = load_relaxed_ptr(place); /* relaxed: all find the same */
 
-        if (!function && !(function = dlsym(RTLD_NEXT, name)))
+        if (!function && !(function = dlsym(RTLD_NEXT, name)) && !(function = other))
                 abort();
         store_relaxed_ptr(place, function); /* relaxed: as above */
         return function;
 }
 
-#define BEHIND(name)                 \
-        static struct wordptr place; \
-        __typeof__(&(name)) function = (__typeof__(&(name)))behind(&place, #name)
+#define BEHIND(name)                                                              \
+        static struct wordptr place;                                              \
+        __typeof__(&(name)) function = (__typeof__(&(name)))behind(&place, #name, \
+                                                                   (void *)(uintptr_t)__##name)
 
 /* Taken: also from an owner that has died. */
 static int taken(int result)
