@@ -77,8 +77,9 @@ static void use_file(struct skua_worker *self, void *arg)
         tap_ok(await_op(self, &op, &g) == 5 && !strcmp(back, "skuas"), "read");
         tap_ok(!fstat(fd, &st) && st.st_size == 8, "size of the file");
         io_uring_prep_close(op_in(self, &op, op_done, &g), fd);
-        tap_ok(await_op(self, &op, &g) == 0 && fcntl(fd, F_GETFD) < 0, "close");
-        io_uring_prep_read(op_in(self, &op, op_done, &g), fd, back, 5, 0);
+        tap_is(await_op(self, &op, &g), 0, "close");
+        /* No such number; the one that has been closed may be somebody else's by now. */
+        io_uring_prep_read(op_in(self, &op, op_done, &g), INT16_MAX, back, 5, 0);
         tap_is(await_op(self, &op, &g), -EBADF, "an error is the result");
         unlink(path);
 }
