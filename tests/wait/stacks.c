@@ -5,6 +5,7 @@
  */
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/sysinfo.h>
 
 #include "core/worker.h"
 #include "rig.h"
@@ -198,13 +199,24 @@ static unsigned mapped_pages(void)
         return pages;
 }
 
-/* What one worker's jobs do not need any more serves another's: but for what a worker keeps, and
- * slabs that it shares with others. */
+/* Another worker of the node of the first. */
+static unsigned neighbour(const struct runtime *rt)
+{
+        unsigned i = 1;
+
+        while (i < rt->worker_count && rt->workers[i]->node_index != rt->workers[0]->node_index)
+                i++;
+        return i;
+}
+
+/* What one worker's jobs do not need any more serves another's of its node: but for what a worker
+ * keeps, and slabs that it shares with others. With one worker more than there are CPUs, two have
+ * the same CPU. */
 static void test_passing_on(void)
 {
         enum { KEPT = 3 * 64 };
         struct crowd c = crowd_new(RIG_TSAN ? 300 : 800);
-        struct skua *rt = start(2, 0);
+        struct skua *rt = start((unsigned)get_nprocs() + 1, 0);
         unsigned stack_pages = (unsigned)(runtime_of(rt)->stack_stride / kernel_page_bytes());
         const char *emulator = getenv("EMULATOR");
         unsigned first, second;
@@ -212,7 +224,7 @@ static void test_passing_on(void)
         crowd_begin(&c, rt, 0, 0);
         first = mapped_pages();
         crowd_end(&c);
-        crowd_begin(&c, rt, 1, 0);
+        crowd_begin(&c, rt, neighbour(runtime_of(rt)), 0);
         second = mapped_pages();
         crowd_end(&c);
         rig_stop(rt);
