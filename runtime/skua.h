@@ -491,7 +491,8 @@ SKUA_API void skua_io_cancel(struct skua_worker *self, struct skua_io *io);
 /* Closes a descriptor whatever is under way on it: cancels the operations on it on all workers,
  * waits until they have ended, then closes it. done comes once, after the last completion of those
  * operations has been queued; io->res is the result of close(2). Nothing new may be prepared on fd
- * meanwhile. Operations that wait for a buffer are not found: they are to be cancelled before. */
+ * meanwhile. Not waited for are transfers that a disk is at, and with IOSQE_ASYNC, whatever the
+ * kernel has not begun: they complete by themselves. */
 SKUA_API void skua_io_close(struct skua_worker *self, struct skua_io *io, int fd, skua_fn *done);
 
 /* Registers files or memory with the calling worker's ring (see io_uring_register(2)): operations

@@ -6,6 +6,7 @@
 #include "io/io.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "core/runtime.h"
@@ -91,40 +92,76 @@ static unsigned next_ring(const struct runtime *rt, unsigned index)
         return index;
 }
 
+/* What is in op->sqe_ while a descriptor is closed, and how long it waits between two looks at what
+ * takes its time. */
+enum { CLOSE_FD, CLOSE_RING, CLOSE_DONE, CLOSE_LOOKS, CLOSE_CLEAR, CLOSE_TIME };
+enum { CLOSE_LEAST_NS = 10000, CLOSE_DOUBLINGS = 10 };
+
 static void close_here(struct skua_worker *self, struct skua_job *job);
 
-/* Cancelled on the rings before op->sqe_[1]; goes on to the next, or closes. */
+/* Cancels on the ring op->sqe_[CLOSE_RING], or closes if there is none. */
 static void close_next(struct skua_worker *self, struct skua_job *job)
 {
         struct skua_io *op = skua_container(job, struct skua_io, job);
         struct worker *w = worker_of(self);
-        unsigned index = next_ring(w->runtime, (unsigned)op->sqe_[1]);
+        unsigned index = next_ring(w->runtime, (unsigned)op->sqe_[CLOSE_RING]);
         struct io_uring_sqe *sqe;
         skua_fn *done;
 
+        op->sqe_[CLOSE_RING] = index;
+        if (index == w->index) {
+                close_here(self, job);
+                return;
+        }
         if (index < w->runtime->worker_count) {
-                op->sqe_[1] = index + 1;
                 skua_job_init(job, close_here);
-                if (index == w->index) {
-                        close_here(self, job);
-                        return;
-                }
                 /* relaxed: for the figures only. */
                 fetch_add_relaxed_u64(&w->runtime->direct, 1);
                 worker_send(w->runtime, index, job);
                 return;
         }
-        done = (skua_fn *)(uintptr_t)op->sqe_[2];
+        done = (skua_fn *)(uintptr_t)op->sqe_[CLOSE_DONE];
         sqe = skua_io_prepare(self, op, done);
         if (sqe) {
-                io_uring_prep_close(sqe, (int)op->sqe_[0]);
+                io_uring_prep_close(sqe, (int)op->sqe_[CLOSE_FD]);
                 return;
         }
         /* No memory for a ring, hence no operations of this worker. */
-        op->res = close((int)op->sqe_[0]) ? -errno : 0;
+        op->res = close((int)op->sqe_[CLOSE_FD]) ? -errno : 0;
         op->flags = 0;
         skua_job_init(job, done);
         skua_spawn(self, job);
+}
+
+/* The ring has been asked for one. What is found may end after that, as another thread sees it; what
+ * a thread of the kernel's is at (-EALREADY) goes on, and when it is not found any more its end may
+ * still be on its way, but not after one more time of entering the kernel. So again until two in a
+ * row have found nothing, at longer and longer intervals if it takes its time. */
+static void close_cancelled(struct skua_worker *self, struct skua_job *job)
+{
+        struct skua_io *op = skua_container(job, struct skua_io, job);
+        struct __kernel_timespec time = {0};
+        struct io_uring_sqe *sqe = NULL;
+
+        if (op->res == -EALREADY) {
+                time.tv_nsec = (long long)CLOSE_LEAST_NS << op->sqe_[CLOSE_LOOKS];
+                op->sqe_[CLOSE_LOOKS] += op->sqe_[CLOSE_LOOKS] < CLOSE_DOUBLINGS;
+                sqe = skua_io_prepare(self, op, close_next);
+        }
+        if (op->res == 0 || op->res == -EALREADY) {
+                op->sqe_[CLOSE_CLEAR] = false;
+        } else if (op->sqe_[CLOSE_CLEAR]) {
+                op->sqe_[CLOSE_RING]++;
+                op->sqe_[CLOSE_LOOKS] = op->sqe_[CLOSE_CLEAR] = 0;
+        } else {
+                op->sqe_[CLOSE_CLEAR] = true;
+        }
+        if (!sqe) {
+                close_next(self, job);
+                return;
+        }
+        memcpy(&op->sqe_[CLOSE_TIME], &time, sizeof time);
+        io_uring_prep_timeout(sqe, (void *)&op->sqe_[CLOSE_TIME], 0, 0);
 }
 
 static void close_here(struct skua_worker *self, struct skua_job *job)
@@ -135,17 +172,18 @@ static void close_here(struct skua_worker *self, struct skua_job *job)
 
         io_seal(io);
         io_lock(io);
-        buffers_ask(io, (int)op->sqe_[0]);
+        buffers_ask(io, (int)op->sqe_[CLOSE_FD]);
         io_unlock(io);
         io_cancel_asked(io);
-        sqe = skua_io_prepare(self, op, close_next);
-        io_uring_prep_cancel_fd(sqe, (int)op->sqe_[0], IORING_ASYNC_CANCEL_ALL);
+        sqe = skua_io_prepare(self, op, close_cancelled);
+        io_uring_prep_cancel_fd(sqe, (int)op->sqe_[CLOSE_FD], 0);
 }
 
 SKUA_API void skua_io_close(struct skua_worker *self, struct skua_io *io, int fd, skua_fn *done)
 {
-        io->sqe_[0] = (uint64_t)fd;
-        io->sqe_[1] = 0;
-        io->sqe_[2] = (uint64_t)(uintptr_t)done;
+        io->sqe_[CLOSE_FD] = (uint64_t)fd;
+        io->sqe_[CLOSE_RING] = 0;
+        io->sqe_[CLOSE_DONE] = (uint64_t)(uintptr_t)done;
+        io->sqe_[CLOSE_LOOKS] = io->sqe_[CLOSE_CLEAR] = 0;
         close_next(self, &io->job);
 }
