@@ -15,6 +15,7 @@
 #include "core/worker.h"
 #include "wait/await.h"
 #include "wait/suspend.h"
+#include "wait/waitlist.h"
 
 /* How long an outside waiter looks before it sleeps. */
 #define GROUP_SPIN_NS 2000
@@ -257,22 +258,17 @@ int group_wait_any(struct skua_group *group)
 
 SKUA_API int skua_group_wait(struct skua_group *g, int64_t timeout_ns)
 {
-        struct worker *w = self_get();
+        int result = g ? thread_refused() : -EINVAL;
         int64_t now;
-        int result;
 
-        if (!g)
-                return -EINVAL;
-        if (w)
-                /* relaxed: set in the child of a fork by its only thread. */
-                return load_relaxed_u32(&w->runtime->orphan) ? -EOWNERDEAD : -EDEADLK;
+        if (result)
+                return result;
         if (take_result(g, &result))
                 return result;
         if (orphaned(g))
                 return -EOWNERDEAD;
         now = kernel_now_ns();
-        return wait_until(g, now,
-                          timeout_ns < 0 || timeout_ns > INT64_MAX - now ? 0 : now + timeout_ns);
+        return wait_until(g, now, timeout_deadline_ns(now, timeout_ns));
 }
 
 struct group_wait {

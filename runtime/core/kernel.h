@@ -20,6 +20,18 @@ static inline int64_t earlier_ns(int64_t a, int64_t b)
         return !a || (b && b < a) ? b : a;
 }
 
+/* So long after now, or the end of time. */
+static inline int64_t later_ns(int64_t now_ns, int64_t ns)
+{
+        return ns > INT64_MAX - now_ns ? INT64_MAX : now_ns + ns;
+}
+
+/* The deadline of a time-out, which is for ever if it is negative or too long: 0. */
+static inline int64_t timeout_deadline_ns(int64_t now_ns, int64_t timeout_ns)
+{
+        return timeout_ns < 0 || timeout_ns > INT64_MAX - now_ns ? 0 : now_ns + timeout_ns;
+}
+
 /* Sleeps while *word is `expected`, until `deadline_ns` (0: for ever). Returns 0 after a wake-up,
  * -EAGAIN when the word differed, -EINTR, -ETIMEDOUT. Callers look again whatever it says. */
 int kernel_futex_wait(struct word32 *word, uint32_t expected, int64_t deadline_ns);

@@ -526,8 +526,7 @@ static int check_stop(struct skua *handle)
 /* grace_ns < 0: no limit. Returns the number cancelled after the grace. */
 static int64_t stop(struct runtime *rt, int64_t grace_ns)
 {
-        int64_t now = kernel_now_ns();
-        int64_t deadline = grace_ns < 0 || grace_ns > INT64_MAX - now ? 0 : now + grace_ns;
+        int64_t deadline = timeout_deadline_ns(kernel_now_ns(), grace_ns);
         uint64_t before = 0, cancelled = 0;
 
         close_doors(rt, rt->generation);

@@ -90,12 +90,17 @@ void job_limit(struct skua_job *job, int64_t deadline_ns)
         shared_write(&job->state_, sizeof job->state_);
 }
 
+bool scope_set_deadline(const struct runtime *rt, struct scope *scope, int64_t deadline_ns)
+{
+        bool before = scope_cancelled(rt, scope);
+
+        scope->deadline_ns = deadline_ns;
+        return !before && scope_cancelled(rt, scope);
+}
+
 void scope_limit(struct worker *w, int64_t deadline_ns)
 {
-        bool before = scope_cancelled(w->runtime, w->scope);
-
-        w->scope->deadline_ns = deadline_ns;
-        if (before || !scope_cancelled(w->runtime, w->scope))
+        if (!scope_set_deadline(w->runtime, w->scope, deadline_ns))
                 return;
         /* It has been counted as it looked without the deadline. */
         count_add(&w->count.run, -(uint64_t)1);

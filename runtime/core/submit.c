@@ -371,13 +371,6 @@ static ssize_t submit(const struct order *order)
         return (ssize_t)order->count;
 }
 
-static int64_t later(int64_t delay_ns)
-{
-        int64_t now = kernel_now_ns();
-
-        return delay_ns > INT64_MAX - now ? INT64_MAX : now + delay_ns;
-}
-
 /* Fills in the target's wishes. 0 or an error. */
 static int read_target(struct order *order, const struct skua_target *where)
 {
@@ -404,7 +397,7 @@ static int read_target(struct order *order, const struct skua_target *where)
         order->strand = target.strand;
         order->deadline_ns = target.deadline_ns;
         if (target.delay_ns)
-                order->at_ns = later(target.delay_ns);
+                order->at_ns = later_ns(kernel_now_ns(), target.delay_ns);
         if (target.node)
                 order->node_index = rt->system_node[target.node - 1];
         return 0;

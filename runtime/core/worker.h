@@ -211,6 +211,9 @@ void worker_report(struct worker *w, const char *what);
 
 bool scope_cancelled(const struct runtime *rt, const struct scope *scope);
 
+/* Gives a scope its deadline. True: that has passed, and cancels what was not cancelled before. */
+bool scope_set_deadline(const struct runtime *rt, struct scope *scope, int64_t deadline_ns);
+
 /* The job that the worker has just entered has a deadline. */
 void scope_limit(struct worker *w, int64_t deadline_ns);
 

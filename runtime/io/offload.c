@@ -55,11 +55,9 @@ static struct offload_call *next_call(struct offload *o)
 }
 
 /* On a thread of the pool: one call after the other, unless others wait for the thread too. */
-static void serve(struct pool_call *pool_call_)
+static void serve(struct pool_call *pooled)
 {
-        struct offload_runner *r = (struct offload_runner *)(void *)((char *)pool_call_ -
-                                                                     offsetof(struct offload_runner,
-                                                                              call));
+        struct offload_runner *r = skua_container(pooled, struct offload_runner, call);
         struct offload *o = r->offload;
         struct offload_call *call;
 

@@ -144,12 +144,9 @@ void blocking_fail(int error)
 void blocking_limit(int64_t deadline_ns)
 {
         struct pool *p = pool_thread_self()->pool;
-        struct scope *scope = scope_here();
-        bool before = scope_cancelled(p->rt, scope);
 
-        scope->deadline_ns = deadline_ns;
         /* It has been counted as it looked without the deadline. */
-        if (!before && scope_cancelled(p->rt, scope))
+        if (scope_set_deadline(p->rt, scope_here(), deadline_ns))
                 count_cancelled(p);
 }
 

@@ -28,22 +28,12 @@ int await_refused(const struct worker *w, int64_t until_ns)
 
 /* ------------------------------------------------------------------ early ends */
 
-static bool cancelled(const struct worker *w, const struct await *a)
-{
-        if (a->firm)
-                return false;
-        /* relaxed: the mask is the job's own. */
-        if (load_relaxed_u32(&a->scope->masked))
-                return runtime_cancelling(w->runtime);
-        return scope_cancelled(w->runtime, a->scope);
-}
-
 /* When it is to be looked at again; 0: not by the clock. */
 static int64_t next_look_ns(const struct await *a)
 {
         int64_t ns = a->until_ns;
 
-        if (a->firm || load_relaxed_u32(&a->scope->masked)) /* relaxed: as above */
+        if (a->firm || load_relaxed_u32(&a->scope->masked)) /* relaxed: the job's own */
                 return ns;
         return earlier_ns(ns, earlier_ns(a->scope->deadline_ns, group_deadline_ns(a->group)));
 }
@@ -56,7 +46,7 @@ static void look(struct worker *w, struct await *a)
 
         if (a->early)
                 return; /* on its way */
-        if (cancelled(w, a))
+        if (!a->firm && await_scope_ends(w->runtime, a->scope))
                 early = -ECANCELED;
         else if (a->until_ns && kernel_now_ns() >= a->until_ns)
                 early = -ETIMEDOUT;

@@ -57,16 +57,20 @@ static inline void await_begin(struct worker *w, struct await *a,
         waiter_begin(&a->waiter);
 }
 
-/* Is the running job not to wait any more, masked or not? */
-static inline bool await_cancelled(const struct worker *w)
+/* Are awaits of what runs in the scope to end, as far as the mask lets them? */
+static inline bool await_scope_ends(const struct runtime *rt, const struct scope *scope)
 {
-        const struct scope *scope = w->scope;
-
-        if (runtime_cancelling(w->runtime))
+        if (runtime_cancelling(rt))
                 return true;
         /* relaxed: the mask is the job's own. */
         return (scope->group || scope->deadline_ns) && !load_relaxed_u32(&scope->masked) &&
-               scope_cancelled(w->runtime, scope);
+               scope_cancelled(rt, scope);
+}
+
+/* Is the running job not to wait any more? */
+static inline bool await_cancelled(const struct worker *w)
+{
+        return await_scope_ends(w->runtime, w->scope);
 }
 
 /* Surely not, at a glance: what is ready need not look further. */

@@ -292,7 +292,7 @@ static int wait_exchange(struct skua_channel *c, void *item, bool takes, int64_t
         shared_new(&party, sizeof party);
         result = begin_exchange(c, &party, takes);
         if (result == -EAGAIN) {
-                if (!waiter_sleep(&waiter, thread_deadline_ns(timeout_ns)) &&
+                if (!waiter_sleep(&waiter, timeout_deadline_ns(kernel_now_ns(), timeout_ns)) &&
                     end_exchange(c, &party, takes))
                         waiter.result = -ETIMEDOUT;
                 else

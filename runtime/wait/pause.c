@@ -43,11 +43,7 @@ SKUA_API int skua_await_sleep_until(struct skua_worker *self, int64_t deadline_n
 
 SKUA_API int skua_await_sleep(struct skua_worker *self, int64_t ns)
 {
-        int64_t now = kernel_now_ns();
-
-        if (ns <= 0)
-                return skua_await_sleep_until(self, 0);
-        return skua_await_sleep_until(self, ns < INT64_MAX - now ? now + ns : INT64_MAX);
+        return skua_await_sleep_until(self, ns > 0 ? later_ns(kernel_now_ns(), ns) : 0);
 }
 
 SKUA_API bool skua_cancel_mask(struct skua_worker *self, bool masked)

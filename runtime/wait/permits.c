@@ -165,19 +165,6 @@ static bool withdraw(struct worker *w, struct await *a)
         return delist(wait->permits, wait->kind, &wait->seeker.listed);
 }
 
-/* Woken to try, it takes one if it is there. */
-static bool try_called(struct permits *p, int64_t most)
-{
-        /* relaxed: the CAS checks it. */
-        uint64_t old = load_relaxed_u64(&p->word);
-
-        while (permits_there(old, most))
-                /* [LK1] acquire as in permits_take(). */
-                if (cas_acquire_u64(&p->word, &old, (old + PERMITS_ONE) & ~PERMITS_TRYING))
-                        return true;
-        return false;
-}
-
 /* Woken to try, it will not: somebody else may. */
 static void try_not(struct permits *p, const struct permits_kind *kind)
 {
@@ -217,7 +204,7 @@ int permits_await(struct worker *w, struct permits *p, const struct permits_kind
                 return result;
         /* Bound: who has been passed over once is handed the next permit. */
         while ((result = seek(w, &wait, until_ns)) == -EAGAIN) {
-                if (try_called(p, kind->most))
+                if (permits_take_with(p, kind->most, PERMITS_TRYING))
                         return 0;
                 if ((result = await_refused(w, until_ns))) {
                         try_not(p, kind);
@@ -243,7 +230,7 @@ int permits_wait(struct permits *p, const struct permits_kind *kind, int64_t tim
         waiter_begin(&waiter);
         shared_new(&seeker, sizeof seeker);
         if (enlist(p, kind, &seeker)) {
-                if (!waiter_sleep(&waiter, thread_deadline_ns(timeout_ns)) &&
+                if (!waiter_sleep(&waiter, timeout_deadline_ns(kernel_now_ns(), timeout_ns)) &&
                     delist(p, kind, &seeker.listed))
                         waiter.result = -ETIMEDOUT;
                 else

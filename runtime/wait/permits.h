@@ -47,8 +47,9 @@ static inline bool permits_there(uint64_t word, int64_t most)
         return (int64_t)word < most * (int64_t)PERMITS_ONE;
 }
 
-/* Takes one if it is there. */
-static inline bool permits_take(struct permits *p, int64_t most)
+/* Takes one if it is there, and gives up `mine` in the same step: TRYING, of who has been woken to
+ * try, or 0. */
+static inline bool permits_take_with(struct permits *p, int64_t most, uint64_t mine)
 {
         /* relaxed: the CAS checks it; without a permit nothing has been learnt. */
         uint64_t old = load_relaxed_u64(&p->word);
@@ -56,9 +57,14 @@ static inline bool permits_take(struct permits *p, int64_t most)
         while (permits_there(old, most))
                 /* [LK1] acquire pairs with whoever gave it: what was written before. A failure
                  * means that another call went ahead: lock-free. */
-                if (cas_acquire_u64(&p->word, &old, old + PERMITS_ONE))
+                if (cas_acquire_u64(&p->word, &old, (old + PERMITS_ONE) & ~mine))
                         return true;
         return false;
+}
+
+static inline bool permits_take(struct permits *p, int64_t most)
+{
+        return permits_take_with(p, most, 0);
 }
 
 /* The same by one step, from what the word mostly is then. False: perhaps it is there. */

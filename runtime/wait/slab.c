@@ -82,19 +82,20 @@ void slab_reset(struct slab *slab, size_t kept_bytes)
 
 /* ------------------------------------------------------------------ the pool */
 
-static void pool_lock(struct stack_pool *pool)
+static void stack_pool_lock(struct stack_pool *pool)
 {
         uint32_t free = 0;
 
-        /* [SP1] acquire pairs with pool_unlock(): the lists. Bound: the holder's few steps. */
+        /* [SP1] acquire pairs with stack_pool_unlock(): the lists. Bound: the holder's few steps.
+         */
         for (; !cas_acquire_u32(&pool->lock, &free, 1); free = 0)
                 kernel_yield();
         shared_write(&pool->first, sizeof pool->first);
 }
 
-static void pool_unlock(struct stack_pool *pool)
+static void stack_pool_unlock(struct stack_pool *pool)
 {
-        /* [SP1] release pairs with pool_lock(). */
+        /* [SP1] release pairs with stack_pool_lock(). */
         store_release_u32(&pool->lock, 0);
 }
 
@@ -126,14 +127,14 @@ static void count_free(struct stack_pool *pool, uint64_t change)
         store_relaxed_u64(&pool->free_count, load_relaxed_u64(&pool->free_count) + change);
 }
 
-void pool_add(struct stack_pool *pool, struct slab *slab)
+void stack_pool_add(struct stack_pool *pool, struct slab *slab)
 {
-        pool_lock(pool);
+        stack_pool_lock(pool);
         link_last(pool, slab);
-        pool_unlock(pool);
+        stack_pool_unlock(pool);
 }
 
-unsigned pool_take(struct stack_pool *pool, struct stack **list, unsigned most)
+unsigned stack_pool_take(struct stack_pool *pool, struct stack **list, unsigned most)
 {
         struct stack *stack;
         struct slab *slab;
@@ -143,7 +144,7 @@ unsigned pool_take(struct stack_pool *pool, struct stack **list, unsigned most)
         /* relaxed: who misses some makes others. */
         if (!load_relaxed_u64(&pool->free_count))
                 return 0;
-        pool_lock(pool);
+        stack_pool_lock(pool);
         for (; count < most && (slab = pool->first) && (stack = slab->free); count++) {
                 slab->free = stack->next;
                 stack->next = *list;
@@ -154,7 +155,7 @@ unsigned pool_take(struct stack_pool *pool, struct stack **list, unsigned most)
                 }
         }
         count_free(pool, -(uint64_t)count);
-        pool_unlock(pool);
+        stack_pool_unlock(pool);
         return count;
 }
 
@@ -192,11 +193,11 @@ static void unmap_chain(struct slab *chain)
         }
 }
 
-void pool_give(struct stack_pool *pool, struct stack *list)
+void stack_pool_give(struct stack_pool *pool, struct stack *list)
 {
         struct slab *gone = NULL;
 
-        pool_lock(pool);
+        stack_pool_lock(pool);
         while (list) {
                 struct stack *stack = list;
                 struct slab *slab;
@@ -209,7 +210,7 @@ void pool_give(struct stack_pool *pool, struct stack *list)
                     load_relaxed_u64(&pool->free_count) >= POOL_KEPT + slab->count)
                         gone = take_out(pool, slab, gone);
         }
-        pool_unlock(pool);
+        stack_pool_unlock(pool);
         unmap_chain(gone);
 }
 
@@ -250,33 +251,33 @@ static void attach(struct stack_pool *pool, struct slab *slab)
         slab->trimmed = NULL;
 }
 
-void pool_trim(struct stack_pool *pool)
+void stack_pool_trim(struct stack_pool *pool)
 {
         struct slab *gone = NULL, *chain, *slab;
 
-        pool_lock(pool);
+        stack_pool_lock(pool);
         chain = detach_dirty(pool, &gone);
-        pool_unlock(pool);
+        stack_pool_unlock(pool);
         unmap_chain(gone);
         for (slab = chain; slab; slab = slab->chain)
                 for (struct stack *stack = slab->trimmed; stack; stack = stack->next)
                         stack_discard(stack);
         if (!chain)
                 return;
-        pool_lock(pool);
+        stack_pool_lock(pool);
         for (slab = chain; slab; slab = slab->chain)
                 attach(pool, slab);
-        pool_unlock(pool);
+        stack_pool_unlock(pool);
 }
 
-struct slab *pool_empty(struct stack_pool *pool)
+struct slab *stack_pool_empty(struct stack_pool *pool)
 {
         struct slab *slab;
 
-        pool_lock(pool);
+        stack_pool_lock(pool);
         if ((slab = pool->first))
                 unlink_slab(pool, slab);
         store_relaxed_u64(&pool->free_count, 0); /* relaxed: under the lock */
-        pool_unlock(pool);
+        stack_pool_unlock(pool);
         return slab;
 }

@@ -60,19 +60,19 @@ struct stack *slab_carve(struct slab *slab);
  * the guards and the first `kept_bytes` of the first stack. */
 void slab_reset(struct slab *slab, size_t kept_bytes);
 
-void pool_add(struct stack_pool *pool, struct slab *slab);
+void stack_pool_add(struct stack_pool *pool, struct slab *slab);
 
 /* Up to `most` free stacks, as a list; how many. */
-unsigned pool_take(struct stack_pool *pool, struct stack **list, unsigned most);
+unsigned stack_pool_take(struct stack_pool *pool, struct stack **list, unsigned most);
 
 /* Takes a list of stacks whose contexts have ended. */
-void pool_give(struct stack_pool *pool, struct stack *list);
+void stack_pool_give(struct stack_pool *pool, struct stack *list);
 
 /* Gives the memory of free stacks back to the system, but for the first page of each in slabs that
  * are partly in use. Takes a while. */
-void pool_trim(struct stack_pool *pool);
+void stack_pool_trim(struct stack_pool *pool);
 
 /* Takes all slabs out: the runtime has ended. Any of them; NULL: there are none. */
-struct slab *pool_empty(struct stack_pool *pool);
+struct slab *stack_pool_empty(struct stack_pool *pool);
 
 #endif

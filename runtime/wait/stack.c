@@ -86,7 +86,7 @@ static struct stack *carve(struct worker *w)
                         return NULL;
                 w->slab_room = slab->count * 2 < SIZE_SLAB ? slab->count * 2 : SIZE_SLAB;
                 w->slab = slab;
-                pool_add(pool_of(w), slab);
+                stack_pool_add(pool_of(w), slab);
         }
         stack = slab_carve(slab);
         if (slab->carved == slab->count)
@@ -101,7 +101,7 @@ static bool refill(struct worker *w)
 
         if (stacks_short(w))
                 go_beyond(w);
-        count = pool_take(pool_of(w), &w->stack_cache, w->cache_most / 4 + 1);
+        count = stack_pool_take(pool_of(w), &w->stack_cache, w->cache_most / 4 + 1);
         if (!count && (w->stack_cache = carve(w))) {
                 w->stack_cache->next = NULL;
                 w->stack_cache->used = w->stack_cache->spent = false;
@@ -168,7 +168,7 @@ static void unload(struct worker *w, unsigned kept)
                 end_context(stack);
         w->stack_cached -= count;
         count_given(w->runtime, count);
-        pool_give(pool_of(w), rest);
+        stack_pool_give(pool_of(w), rest);
 }
 
 /* Without a guard nothing has stopped the job when it overran its stack. */
@@ -225,7 +225,7 @@ static __attribute__((noinline)) void trim(struct worker *w)
                 stack_discard(stack);
         }
         discard_below(w->stack);
-        pool_trim(pool_of(w));
+        stack_pool_trim(pool_of(w));
 }
 
 void stacks_idle(struct worker *w, int64_t now_ns)
@@ -251,7 +251,7 @@ void stacks_begin(struct worker *w)
         if (!slab)
                 return;
         if (slab->stride == w->runtime->stack_stride) {
-                pool_add(pool_of(w), slab);
+                stack_pool_add(pool_of(w), slab);
                 return;
         }
         slab_unmap(slab);
@@ -292,7 +292,7 @@ void stacks_retire(struct runtime *rt)
         for (unsigned i = 0; i < rt->worker_count; i++)
                 forget_cache(rt->workers[i]);
         for (unsigned i = 0; i < rt->node_count; i++)
-                while ((slab = pool_empty(&rt->nodes[i].stacks)))
+                while ((slab = stack_pool_empty(&rt->nodes[i].stacks)))
                         if (!keep(rt, i, slab))
                                 slab_unmap(slab);
 }

@@ -37,16 +37,6 @@ int thread_refused(void)
         return load_relaxed_u32(&w->runtime->orphan) ? -EOWNERDEAD : -EDEADLK;
 }
 
-int64_t thread_deadline_ns(int64_t timeout_ns)
-{
-        int64_t now;
-
-        if (timeout_ns < 0)
-                return 0;
-        now = kernel_now_ns();
-        return timeout_ns > INT64_MAX - now ? 0 : now + timeout_ns;
-}
-
 void lock_pause(unsigned *rounds)
 {
         if (++*rounds % LOCK_SPINS)

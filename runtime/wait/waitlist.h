@@ -76,9 +76,8 @@ static inline void wakelist_add(struct wakelist *list, struct waiter *waiter, in
 void wakelist_wake(struct wakelist *list, bool signal);
 
 /* For the calls of threads: why the caller must not block, -EDEADLK (a worker) or -EOWNERDEAD, or
- * 0; and the time at which a relative one, if negative for ever, is up (0: never). */
+ * 0. */
 int thread_refused(void);
-int64_t thread_deadline_ns(int64_t timeout_ns);
 
 /* One more round of waiting for the holder of an object's lock, who has few steps to go. */
 void lock_pause(unsigned *rounds);
