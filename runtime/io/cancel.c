@@ -133,10 +133,10 @@ static void close_next(struct skua_worker *self, struct skua_job *job)
         skua_spawn(self, job);
 }
 
-/* The ring has been asked for one. What is found may end after that, as another thread sees it; what
- * a thread of the kernel's is at (-EALREADY) goes on, and when it is not found any more its end may
- * still be on its way, but not after one more time of entering the kernel. So again until two in a
- * row have found nothing, at longer and longer intervals if it takes its time. */
+/* The ring has been asked for one. What is found may end after that, as another thread sees it;
+ * what a thread of the kernel's is at (-EALREADY) goes on, and when it is not found any more its
+ * end may still be on its way, but not after one more time of entering the kernel. So again until
+ * two in a row have found nothing, at longer and longer intervals if it takes its time. */
 static void close_cancelled(struct skua_worker *self, struct skua_job *job)
 {
         struct skua_io *op = skua_container(job, struct skua_io, job);
