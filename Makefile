@@ -297,7 +297,7 @@ SECONDS ?= $(if $(filter soak-echo,$(goals)),20,60)
 soaker  := $(B)/tests/stress/soak
 soak: $(soaker)
 	@SOAK_SECONDS='$(SECONDS)' $(EMULATOR) $(soaker)
-soak-echo: $(filter %/echo,$(examples))
+soak-echo: $(filter %/echo,$(examples)) build/load/load
 	@SOAK_SECONDS='$(SECONDS)' BUILD='$(B)' SAN='$(SAN)' tests/examples/echo.t
 
 # The bounds are the core's; what else there is, is only shown. Nothing is left out.

@@ -36,7 +36,7 @@ enum {
 
 static struct settings set = {
         .connections = 1, .bytes = 64, .depth = 1, .seconds = 2, .warm_seconds = 0.5, .seed = 1};
-static unsigned idle_count;
+static unsigned idle_count, churn_count;
 
 /* The measured window: by then's clock a latency belongs to it or not. */
 static int64_t window_begin_ns, window_end_ns;
@@ -257,13 +257,11 @@ static void print(const struct usage *before, const struct usage *after, uint64_
 /* ---------------------------------------------------------------- options */
 
 static const struct option options[] = {
-        {"address", 1, NULL, 'a'},    {"connections", 1, NULL, 'c'},
-        {"bytes", 1, NULL, 'm'},      {"depth", 1, NULL, 'd'},
-        {"seconds", 1, NULL, 't'},    {"warm", 1, NULL, 'w'},
-        {"rate", 1, NULL, 'r'},       {"mixed", 2, NULL, 'x'},
-        {"seed", 1, NULL, 's'},       {"cpu", 1, NULL, 'C'},
-        {"spin", 0, NULL, 'S'},       {"idle", 1, NULL, 'i'},
-        {"server-pid", 1, NULL, 'P'}, {NULL, 0, NULL, 0},
+        {"address", 1, NULL, 'a'},    {"connections", 1, NULL, 'c'}, {"bytes", 1, NULL, 'm'},
+        {"depth", 1, NULL, 'd'},      {"seconds", 1, NULL, 't'},     {"warm", 1, NULL, 'w'},
+        {"rate", 1, NULL, 'r'},       {"mixed", 2, NULL, 'x'},       {"seed", 1, NULL, 's'},
+        {"cpu", 1, NULL, 'C'},        {"spin", 0, NULL, 'S'},        {"idle", 1, NULL, 'i'},
+        {"server-pid", 1, NULL, 'P'}, {"churn", 1, NULL, 'n'},       {NULL, 0, NULL, 0},
 };
 
 _Noreturn static void usage_text(void)
@@ -277,7 +275,8 @@ _Noreturn static void usage_text(void)
               "  -C --cpu=N      runs on this processor only\n"
               "  -S --spin       never sleeps\n"
               "  -P --server-pid=N  measures the processor time of that process\n"
-              "  -i --idle=N     opens N silent connections; see idle.c\n",
+              "  -i --idle=N     opens N silent connections; see idle.c\n"
+              "  -n --churn=N    opens and closes N connections, a few at a time; see churn.c\n",
               stderr);
         exit(2);
 }
@@ -345,6 +344,9 @@ static void option(int letter, const char *value)
         case 'i':
                 idle_count = number(value);
                 return;
+        case 'n':
+                churn_count = number(value);
+                return;
         default:
                 usage_text();
         }
@@ -358,7 +360,8 @@ int main(int argc, char **argv)
 
         set.server.sin_family = AF_INET;
         set.server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        while ((letter = getopt_long(argc, argv, "a:c:m:d:t:w:r:x::s:C:SP:i:", options, NULL)) > 0)
+        while ((letter = getopt_long(argc, argv, "a:c:m:d:t:w:r:x::s:C:SP:i:n:", options, NULL)) >
+               0)
                 option(letter, optarg);
         if (optind != argc - 1 || set.connections == 0 || set.bytes == 0 || set.depth == 0)
                 usage_text();
@@ -368,6 +371,11 @@ int main(int argc, char **argv)
         if (idle_count > 0) {
                 set.connections = idle_count;
                 idle(&set);
+                return 0;
+        }
+        if (churn_count > 0) {
+                set.connections = churn_count;
+                churn(&set);
                 return 0;
         }
         for (enum mark m = 0; m < MARKS; m++)

@@ -94,6 +94,7 @@ int64_t wire_receive(struct wire *w, struct connection *c);
 
 int64_t now_ns(void);
 void idle(const struct settings *set);
+void churn(const struct settings *set);
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif
