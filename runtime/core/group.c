@@ -304,22 +304,32 @@ static __attribute__((noinline)) int await_empty(struct worker *w, struct skua_g
         return await_suspend(w, &wait.await, deadline_ns);
 }
 
-SKUA_API int skua_await_group_until(struct skua_worker *self, struct skua_group *g,
-                                    int64_t deadline_ns)
+static __attribute__((noinline)) int await_used(struct worker *w, struct skua_group *g,
+                                                int64_t deadline_ns)
 {
-        struct worker *w = worker_of(self);
         int result;
 
         worker_flush(w);
-        /* [GR1] acquire pairs with the last release: the jobs' writes. 0: empty, and fresh. */
-        if (!load_acquire_u64(group_word(g)))
-                return 0;
         return take_result(g, &result) ? result : await_empty(w, g, deadline_ns);
+}
+
+static inline int await_until(struct worker *w, struct skua_group *g, int64_t deadline_ns)
+{
+        /* [GR1] acquire pairs with the last release: the jobs' writes. 0: empty, and fresh. */
+        if (!w->due_group && !load_acquire_u64(group_word(g)))
+                return 0;
+        return await_used(w, g, deadline_ns);
+}
+
+SKUA_API int skua_await_group_until(struct skua_worker *self, struct skua_group *g,
+                                    int64_t deadline_ns)
+{
+        return await_until(worker_of(self), g, deadline_ns);
 }
 
 SKUA_API int skua_await_group(struct skua_worker *self, struct skua_group *g)
 {
-        return skua_await_group_until(self, g, 0);
+        return await_until(worker_of(self), g, 0);
 }
 
 SKUA_API void skua_group_hold(struct skua_group *g, unsigned count)

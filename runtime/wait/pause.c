@@ -10,13 +10,15 @@
 SKUA_API int skua_await_yield(struct skua_worker *self)
 {
         struct worker *w = worker_of(self);
-        struct waiter waiter = {.stack = w->stack};
-        int error = await_refused(w, 0);
+        int error;
 
-        if (error)
-                return error;
-        waiter_wake(&waiter);
-        suspend(w);
+        /* relaxed: set in the child of a fork by its only thread. */
+        if (w->isolated || load_relaxed_u32(&w->runtime->orphan) || !await_unhindered(w)) {
+                error = await_refused(w, 0);
+                if (error)
+                        return error;
+        }
+        suspend_ready(w);
         return 0;
 }
 

@@ -149,13 +149,37 @@ static __attribute__((noinline)) void detach(struct worker *w, struct stack *sta
         w->crowded = stack;
 }
 
-void suspend(struct worker *w)
+/* On its home, in a job or the loop. */
+static void wake_here(struct worker *home, struct stack *stack)
+{
+        /* relaxed: those that were woken from elsewhere before come first. */
+        if (load_relaxed_ptr(&home->gate->stacks))
+                ready_take(home);
+        stack->next = NULL;
+        ready_add(home, stack, &stack->next);
+}
+
+static inline bool exceptions_any(const struct exceptions *e)
+{
+        return e->caught || e->uncaught;
+}
+
+/* Mostly there are none: then nothing need be written. */
+static inline void exceptions_set(struct worker *w, struct exceptions e)
+{
+        if (exceptions_any(&e) || exceptions_any(w->exceptions))
+                *w->exceptions = e;
+}
+
+static inline __attribute__((always_inline)) void give_way(struct worker *w, bool ready)
 {
         struct stack *stack = w->stack, *next;
         struct exceptions exceptions = *w->exceptions;
         int saved = *w->error;
 
         held_check(w, "a job waits and holds a pthread mutex");
+        if (ready)
+                wake_here(w, stack);
         if (w->face.fork_public_ != w->face.fork_top_)
                 detach(w, stack);
         leave(w, stack);
@@ -164,12 +188,22 @@ void suspend(struct worker *w)
         count_add(&w->count.suspended, 1);
         next = next_stack(w);
         install(w, next);
-        *w->exceptions = (struct exceptions){NULL, 0};
+        exceptions_set(w, (struct exceptions){NULL, 0});
         if (next != stack)
                 arch_switch(&stack->context, &next->context);
         count_add(&w->count.resumed, 1);
-        *w->exceptions = exceptions;
+        exceptions_set(w, exceptions);
         *w->error = saved;
+}
+
+void suspend(struct worker *w)
+{
+        give_way(w, false);
+}
+
+void suspend_ready(struct worker *w)
+{
+        give_way(w, true);
 }
 
 void resume_ready(struct worker *w)
@@ -194,16 +228,6 @@ void suspend_for_good(struct worker *w)
         w->isolated = 0;
         *w->exceptions = (struct exceptions){NULL, 0};
         arch_switch(&stack->context, &next->context);
-}
-
-/* On its home, in a job or the loop. */
-static void wake_here(struct worker *home, struct stack *stack)
-{
-        /* relaxed: those that were woken from elsewhere before come first. */
-        if (load_relaxed_ptr(&home->gate->stacks))
-                ready_take(home);
-        stack->next = NULL;
-        ready_add(home, stack, &stack->next);
 }
 
 /* Through the gate: on any thread, also in a signal handler. */

@@ -28,6 +28,9 @@ void suspend_first(struct worker *w);
  * state of C++ exceptions. Not inside skua_isolated(). */
 void suspend(struct worker *w);
 
+/* The same when it is to go on at once, behind those that are to be resumed already. */
+void suspend_ready(struct worker *w);
+
 /* Leaves the running stack, whose frames nobody needs any more, for the worker's loop or a stack to
  * be resumed. Does not return. */
 void suspend_for_good(struct worker *w);
