@@ -364,6 +364,15 @@ static void complete_internal(struct io *io, uint64_t user_data)
         }
 }
 
+/* What the next completion is of, while this one is handled. */
+static inline void prefetch_op(const struct io_ring *ring, uint32_t head)
+{
+        const char *op = (const char *)(uintptr_t)ring->cqes[head & ring->cq_mask].user_data;
+
+        for (size_t i = 0; i < offsetof(struct skua_io, timer_); i += 64)
+                __builtin_prefetch(op + i, 1);
+}
+
 unsigned io_reap(struct io *io, struct worker *taker)
 {
         struct io_ring *ring = &io->ring;
@@ -384,6 +393,8 @@ unsigned io_reap(struct io *io, struct worker *taker)
                 uint64_t user_data = cqe->user_data;
 
                 shared_read(cqe, sizeof *cqe);
+                if (head + 1 != tail)
+                        prefetch_op(ring, head + 1);
                 if (user_data & IO_TAG_MASK)
                         complete_internal(io, user_data);
                 else if (!complete(io, taker, (struct skua_io *)(uintptr_t)user_data, cqe))
