@@ -449,6 +449,43 @@ static void spawn_run_alone(void)
         spawn_on(1);
 }
 
+/* ------------------------------------------------------------------ waiting */
+
+static void yield_all(struct skua_worker *self, void *arg)
+{
+        (void)arg;
+        as_new(self);
+        CALLGRIND_TOGGLE_COLLECT;
+        for (unsigned i = 0; i < operations; i++)
+                skua_await_yield(self);
+        CALLGRIND_TOGGLE_COLLECT;
+}
+
+/* Nobody else is ready: all of a yield but the switch. */
+static void yield(void)
+{
+        on_worker(1, yield_all);
+}
+
+static void await_all(struct skua_worker *self, void *arg)
+{
+        struct skua_group group;
+
+        (void)arg;
+        skua_group_init(&group);
+        as_new(self);
+        CALLGRIND_TOGGLE_COLLECT;
+        for (unsigned i = 0; i < operations; i++)
+                if (skua_await_group(self, &group))
+                        fail("skua_await_group");
+        CALLGRIND_TOGGLE_COLLECT;
+}
+
+static void await_ready(void)
+{
+        on_worker(1, await_all);
+}
+
 /* ------------------------------------------------------------------ all of them */
 
 struct series {
@@ -477,6 +514,8 @@ static const struct series all[] = {
         {"spawn-run", spawn_run, 244, 976},
         {"spawn-run-alone", spawn_run_alone, 244, 976},
         {"spawn-thief", thief_of_jobs, 244, 976},
+        {"yield", yield, 244, 976},
+        {"await-ready", await_ready, 100, 900},
 };
 
 static void measure(const struct series *series, unsigned count, const char *name)
