@@ -20,11 +20,16 @@ static_assert(sizeof(struct skua_job) == 64, "the public job is one cache line f
 
 struct stack;
 
+enum {
+        SCOPE_MASKED = 1,
+        SCOPE_WATCHED = 2 /* and a stolen fork waits meanwhile */
+};
+
 struct scope {
         struct skua_group *group; /* or NULL */
         struct word32 error;      /* first error, as a positive pattern of the int; 0: none */
-        struct word32 masked; /* awaits do not mind cancellation; the job's own, with its forks */
-        int64_t deadline_ns;  /* cancelled from then on; 0: none */
+        struct word32 masked;     /* SCOPE_*: awaits do not mind cancellation, the forks' neither */
+        int64_t deadline_ns;      /* cancelled from then on; 0: none */
 };
 
 struct waiter {

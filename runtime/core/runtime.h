@@ -154,7 +154,8 @@ void runtime_maybe_drained(struct runtime *rt);
 void process_lock(void);
 void process_unlock(void);
 
-/* Has all awaits of all runtimes look whether they are cancelled. Async-signal-safe. */
+/* Has all awaits look whether they are cancelled, of one runtime or of all. Async-signal-safe. */
+void runtime_ask(struct runtime *rt);
 void runtimes_ask(void);
 
 /* How often fork(2) has led to this process: a number that its parent does not share. */

@@ -118,7 +118,7 @@ void scope_enter(struct skua_worker *self, struct scope_frame *frame)
         frame->scope.deadline_ns = w->scope->deadline_ns;
         /* relaxed: nobody else knows it yet; the mask is the job's own. */
         store_relaxed_u32(&frame->scope.error, 0);
-        store_relaxed_u32(&frame->scope.masked, load_relaxed_u32(&w->scope->masked));
+        store_relaxed_u32(&frame->scope.masked, load_relaxed_u32(&w->scope->masked) & SCOPE_MASKED);
         w->scope = &frame->scope;
         frame->marker.run_ = NULL;
         frame->marker.owner_ = &frame->scope;

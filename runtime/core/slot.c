@@ -60,12 +60,17 @@ static void after_fork_child(void)
 }
 
 /* Also slots that are not used: what is asked of them their next runtime finds harmless. */
+void runtime_ask(struct runtime *rt)
+{
+        for (unsigned i = 0; i < rt->worker_count; i++)
+                gate_request(rt, i, GATE_REQUEST_AWAITS);
+}
+
 void runtimes_ask(void)
 {
         /* [SL1] acquire pairs with slot_take(). */
         for (struct slot *slot = load_acquire_ptr(&slots); slot; slot = slot->next)
-                for (unsigned i = 0; i < slot->rt->worker_count; i++)
-                        gate_request(slot->rt, i, GATE_REQUEST_AWAITS);
+                runtime_ask(slot->rt);
 }
 
 unsigned runtime_process(void)

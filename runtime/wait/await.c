@@ -38,6 +38,20 @@ static int64_t next_look_ns(const struct await *a)
         return earlier_ns(ns, earlier_ns(a->scope->deadline_ns, group_deadline_ns(a->group)));
 }
 
+/* A stolen fork waits under the mask of a job that stands on another stack and may take it off
+ * meanwhile: that one then has all look again. */
+static void watch_mask(struct await *a)
+{
+        const struct stack *stack = a->waiter.stack;
+        const char *scope = (const char *)a->scope;
+        uint32_t masked = SCOPE_MASKED;
+
+        if (scope < stack->low || scope >= (const char *)stack)
+                /* [MK1] pairs with skua_cancel_mask(): either that finds it, or we find the mask
+                 * gone. */
+                cas_acq_rel_u32(&a->scope->masked, &masked, SCOPE_MASKED | SCOPE_WATCHED);
+}
+
 /* Ends it if it is to end; else sees to it that the next deadline is noticed. */
 static void look(struct worker *w, struct await *a)
 {
@@ -46,6 +60,9 @@ static void look(struct worker *w, struct await *a)
 
         if (a->early)
                 return; /* on its way */
+        /* relaxed: the CAS checks it. */
+        if (!a->firm && load_relaxed_u32(&a->scope->masked))
+                watch_mask(a);
         if (!a->firm && await_scope_ends(w->runtime, a->scope))
                 early = -ECANCELED;
         else if (a->until_ns && kernel_now_ns() >= a->until_ns)

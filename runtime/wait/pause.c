@@ -50,10 +50,16 @@ SKUA_API int skua_await_sleep(struct skua_worker *self, int64_t ns)
 
 SKUA_API bool skua_cancel_mask(struct skua_worker *self, bool masked)
 {
-        struct word32 *word = &worker_of(self)->scope->masked;
-        /* relaxed, both: the job's own; its forks may look at any time. */
-        bool before = load_relaxed_u32(word);
+        struct worker *w = worker_of(self);
+        struct word32 *word = &w->scope->masked;
+        /* relaxed: only this job sets it and takes it away. */
+        uint32_t before = load_relaxed_u32(word);
 
-        store_relaxed_u32(word, masked);
+        if (masked && !before)
+                /* relaxed: its forks may look at any time. */
+                store_relaxed_u32(word, SCOPE_MASKED);
+        /* [MK1] pairs with watch_mask(): who waits under the mask. */
+        if (!masked && before && exchange_acq_rel_u32(word, 0) & SCOPE_WATCHED)
+                runtime_ask(w->runtime);
         return before;
 }

@@ -208,16 +208,40 @@ static void parent_run(struct skua_worker *self, struct skua_job *job)
         task_run(self, job);
 }
 
-static void forks(void)
+/* The parent takes its mask off while the fork may wait under it. */
+static void masked_parent_run(struct skua_worker *self, struct skua_job *job)
+{
+        skua_cancel_mask(self, true);
+        task_init(&tasks[1], fork_run);
+        skua_fork(self, &tasks[1].job, fork_run);
+        skua_await_yield(self);
+        skua_cancel_mask(self, false);
+        bell_wait(self, 0);
+        if (skua_join(self, &tasks[1].job))
+                fork_run(self, &tasks[1].job);
+        task_run(self, job);
+}
+
+static void forks_by(skua_fn *parent, unsigned group)
 {
         unsigned set;
 
         begin(2);
-        set = start(canceller, 1);
-        submit(0, &groups[OWN], parent_run);
+        set = start(canceller, group);
+        submit(0, &groups[OWN], parent);
         finish(set, 2);
         was_cancelled(0);
         was_cancelled(1);
+}
+
+static void forks(void)
+{
+        forks_by(parent_run, 1);
+}
+
+static void mask_taken_off(void)
+{
+        forks_by(masked_parent_run, OWN);
 }
 
 /* The group above is empty between two jobs, and fresh: what it knew of awaits below it has gone
@@ -328,6 +352,7 @@ static const struct model_scenario scenarios[] = {
         SCENARIO("a fork and its parent", forks),
         SCENARIO("a group above used again", again_above),
         SCENARIO("the mask", mask),
+        SCENARIO("a mask taken off while a fork waits", mask_taken_off),
         SCENARIO("a signal handler cancels", signal_cancels),
         SCENARIO("a signal handler cancels above", signal_cancels_above),
         SCENARIO("a signal handler cancels beside the wake-up", signal_beside_the_bell),

@@ -9,7 +9,7 @@
 
 #include "rig.h"
 
-enum { CHECKS = 69 };
+enum { CHECKS = 71 };
 #define FOREVER_NS INT64_MAX
 #define MS         ((int64_t)1000000)
 
@@ -170,6 +170,50 @@ static void check_mask(struct skua *rt)
         tap_is(second.result, -ECANCELED, "the next job has none");
         skua_group_release(&group, 0);
         skua_group_wait(&group, -1);
+}
+
+/* A fork sleeps under the mask of its parent, which takes it off before or after the cancellation.
+ */
+struct guardian {
+        struct skua_job job;
+        struct skua_group *group;
+        struct sleeper child;
+        bool cancel_first;
+};
+
+static void guardian_run(struct skua_worker *self, struct skua_job *job)
+{
+        struct guardian *g = skua_container(job, struct guardian, job);
+
+        skua_cancel_mask(self, true);
+        skua_fork(self, &g->child.job, sleeper_run);
+        while (!atomic_load(&g->child.sleeps))
+                skua_await_yield(self);
+        if (g->cancel_first)
+                skua_group_cancel(g->group);
+        skua_cancel_mask(self, false);
+        if (!g->cancel_first)
+                skua_group_cancel(g->group);
+        if (skua_join(self, &g->child.job))
+                abort(); /* it has been begun */
+}
+
+static void check_mask_of_parent(struct skua *rt)
+{
+        unsigned wrong = 0;
+
+        for (unsigned i = 0; i < rig_rounds(200); i++) {
+                struct skua_group group;
+                struct guardian g = {.group = &group, .cancel_first = i & 1};
+
+                skua_group_init(&group);
+                skua_job_init(&g.job, guardian_run);
+                sleeper_init(&g.child, FOREVER_NS);
+                skua_group_submit(rt, &group, &g.job);
+                wrong += skua_group_wait(&group, -1) != -ECANCELED;
+                wrong += g.child.result != -ECANCELED;
+        }
+        tap_is(wrong, 0, "a fork that waits under its parent's mask ends when that is taken off");
 }
 
 /* ------------------------------------------------------------------ a group that takes too long */
@@ -459,6 +503,7 @@ int main(void)
                 check_sibling(rt);
                 check_deadlines(rt);
                 check_mask(rt);
+                check_mask_of_parent(rt);
                 check_group_until(rt);
                 check_yield(rt);
                 check_others(rt);
