@@ -94,6 +94,7 @@ LIBDIR     ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 BINDIR     ?= $(PREFIX)/bin
 MANDIR     ?= $(PREFIX)/share/man
+DATADIR    ?= $(PREFIX)/share/skua
 TIMEOUT    ?= 600
 DIR        ?= /usr/lib
 
@@ -202,6 +203,8 @@ install: all $(B)/man/stamp
 	$(if $(filter %/skua-topo,$(tools)),install -m 755 $(B)/tools/skua-topo $(DESTDIR)$(BINDIR)/)
 	for n in 1 3 7; do install -d $(DESTDIR)$(MANDIR)/man$$n && \
 		install -m 644 $(B)/man/man$$n/* $(DESTDIR)$(MANDIR)/man$$n/ || exit; done
+	install -d $(DESTDIR)$(DATADIR)
+	install -m 644 tools/skua-gdb.py $(DESTDIR)$(DATADIR)/
 
 uninstall: $(B)/man/stamp
 	rm -f $(foreach h,$(notdir $(headers)),$(DESTDIR)$(INCLUDEDIR)/$(h))
@@ -209,6 +212,8 @@ uninstall: $(B)/man/stamp
 	rm -f $(DESTDIR)$(LIBDIR)/pkgconfig/skua.pc $(DESTDIR)$(BINDIR)/skua-topo
 	for n in 1 3 7; do (cd $(B)/man/man$$n && ls) | while read page; do \
 		rm -f $(DESTDIR)$(MANDIR)/man$$n/$$page; done; done
+	rm -f $(DESTDIR)$(DATADIR)/skua-gdb.py
+	rmdir $(DESTDIR)$(DATADIR) 2>/dev/null || :
 
 # The installed form, for examples and tools: the two headers must be enough.
 $(B)/stage/stamp: $(headers) $(B)/libskua.a $(B)/libskua.so skua.pc.in

@@ -95,7 +95,7 @@ for cc in gcc g++ clang clang++; do
 done
 # shellcheck disable=SC2086 # a list
 set -- $compilers
-echo "1..$((9 + $# * 3))"
+echo "1..$((10 + $# * 3))"
 
 ok "make install" make -s install PREFIX="$prefix"
 ok "pkg-config knows it" pkg-config --exists 'skua >= 0.1.0'
@@ -118,6 +118,7 @@ for cc in $compilers; do
 done
 
 ok "man pages and their aliases" aliases_resolve
+ok "the commands of gdb" test -f "$prefix/share/skua/skua-gdb.py"
 ok "make uninstall" make -s uninstall PREFIX="$prefix"
 ok "nothing is left" nothing_left
 exit $failed

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Skua in gdb: jobs that wait, and workers.
 
-    (gdb) source tools/skua-gdb.py
+    (gdb) source /usr/local/share/skua/skua-gdb.py    (where make install puts it)
     (gdb) skua jobs [FRAMES]    each job that waits, with its backtrace of up to FRAMES frames
     (gdb) skua workers          each worker, and what it runs
 
