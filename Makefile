@@ -291,10 +291,13 @@ $(counter): bench/instructions/count.c $(B)/internal.a $(B)/flags
 instructions: $(counter)
 	@BUILD='$(B)' tests/bench/instructions.t $(if $(UPDATE),--update)
 
+# With what failed, and what the tests say besides.
+prove := prove --timer --failures --comments
+
 # One after the other: each is concurrent itself and has its own watchdog.
 test: tests $(if $(EMULATOR),,all examples $(counter))
 	@BUILD='$(B)' EMULATOR='$(EMULATOR)' CC='$(CC)' CXX='$(CXX)' NM='$(NM)' SAN='$(SAN)' \
-		prove --timer $(if $(V),-v) \
+		$(prove) $(if $(V),-v) \
 		--exec 'timeout -k 10 $(TIMEOUT) $(EMULATOR)' $(call chosen,$(programs) $(scripts))
 
 # One program, for as long as one likes; `make test` runs it for two seconds.
@@ -310,7 +313,7 @@ COVERAGE_LINES    ?= 95
 COVERAGE_BRANCHES ?= 85
 coverage: tests
 	@find $(B) -name '*.gcda' -delete
-	@BUILD='$(B)' CC='$(CC)' TAP_SLOW=3 prove --timer $(if $(V),-v) \
+	@BUILD='$(B)' CC='$(CC)' TAP_SLOW=3 $(prove) $(if $(V),-v) \
 		--exec 'timeout -k 10 $(TIMEOUT)' $(call chosen,$(programs))
 	@gcovr --root . --object-directory . --filter runtime/ $(B)
 	@gcovr --root . --object-directory . --filter runtime/core/ \
@@ -339,7 +342,7 @@ test-guests: $(guest_tests:%=$(B)/tests/%)
 	+@$(aarch64) $(guest_tests:%=build/aarch64/tests/%)
 	@tools/deps guests || :
 	@GUEST_TESTS='$(guest_tests)' BUILD='$(B)' BUILD_AARCH64=build/aarch64 \
-		prove --timer $(if $(V),-v) --exec tools/test-guests $(guests)
+		$(filter-out --comments,$(prove)) $(if $(V),-v) --exec tools/test-guests $(guests)
 
 $(B)/tools/%: tools/%.c $(B)/stage/stamp $(B)/flags
 	$(cc) -I$(B)/stage/include $(CFLAGS) -o $@ $< $(LDFLAGS) $(call wanted,link) \

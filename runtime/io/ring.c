@@ -72,6 +72,10 @@ static void fill_in(struct io_ring *ring)
                 uring->sq.array[i] = i;
 }
 
+/* How many rings have been closed: a later one may get their memory. The kernel sees to the order,
+ * but no tool sees that it does. */
+static struct word32 closed;
+
 int ring_open(struct io_ring *ring, const struct ring_wish *wish)
 {
         memset(ring, 0, sizeof *ring);
@@ -79,6 +83,8 @@ int ring_open(struct io_ring *ring, const struct ring_wish *wish)
         ring->error = wish->forbidden ? -EPERM : set_up(&ring->uring, wish);
         if (ring->error)
                 return fallback_open(ring, wish);
+        /* [UR3] acquire pairs with ring_close(): all that was done with the memory before. */
+        (void)load_acquire_u32(&closed);
         fill_in(ring);
         ring->deferred = ring->uring.flags & IORING_SETUP_DEFER_TASKRUN;
         ring->futex = knows(&ring->uring, COMPAT_OP_FUTEX_WAIT);
@@ -122,10 +128,13 @@ void ring_leave(struct io_ring *ring)
 
 void ring_close(struct io_ring *ring)
 {
-        if (ring->fallback)
+        if (ring->fallback) {
                 fallback_close(ring);
-        else
+        } else {
+                /* [UR3] release pairs with ring_open(). */
+                fetch_add_acq_rel_u32(&closed, 1);
                 io_uring_queue_exit(&ring->uring);
+        }
         if (ring->event >= 0)
                 close(ring->event);
 }
