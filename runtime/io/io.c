@@ -37,6 +37,19 @@ void io_unlock(struct io *io)
 
 /* ------------------------------------------------------------------ making and ending */
 
+/* Who sleeps in the ring can be woken: by the futex of its gate, or by an event that belongs to
+ * that and stays. Without descriptors there is no ring, rather than one in which nobody can sleep.
+ */
+static bool wakes(struct worker *w, const struct io *io)
+{
+        struct word32 *event = &w->gate->event;
+
+        /* relaxed, all: the owner alone writes it; published by the gate's state. */
+        if (!io->ring.futex && !load_relaxed_u32(event))
+                store_relaxed_u32(event, (uint32_t)kernel_event_open());
+        return io->ring.futex || load_relaxed_u32(event);
+}
+
 static struct io *open_io(struct worker *w)
 {
         struct runtime *rt = w->runtime;
@@ -53,7 +66,7 @@ static struct io *open_io(struct worker *w)
                 memory_unmap(io, sizeof *io);
                 return NULL;
         }
-        if (!watch_begin(w, io)) {
+        if (!wakes(w, io) || !watch_begin(w, io)) {
                 ring_leave(&io->ring);
                 ring_close(&io->ring);
                 memory_unmap(io, sizeof *io);
@@ -237,18 +250,11 @@ void io_clock(struct worker *w, int64_t now_ns)
  * would end it. */
 uint32_t io_sleep_begin(struct worker *w)
 {
-        struct gate *gate = w->gate;
-
         io_lock(w->io);
         store_relaxed_u32(&w->io->asleep, 1); /* relaxed: under the lock */
         watch_asleep(w);
         io_unlock(w->io);
-        if (w->io->ring.futex)
-                return GATE_PARKED;
-        /* relaxed: the owner alone writes it; published by the state. */
-        if (!load_relaxed_u32(&gate->event))
-                store_relaxed_u32(&gate->event, (uint32_t)kernel_event_open());
-        return GATE_PARKED_EVENT;
+        return w->io->ring.futex ? GATE_PARKED : GATE_PARKED_EVENT;
 }
 
 void io_sleep_end(struct worker *w)

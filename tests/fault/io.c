@@ -28,9 +28,13 @@ enum own { OWN_SET, OWN_CONTROL, OWN_EVENT, OWN_CALLS };
 static atomic_int own_at[OWN_CALLS];
 static atomic_uint own_failed;
 
+/* Every one, in place of the n-th. */
+enum { ALL = -1 };
+
 static bool own_fails(enum own call)
 {
-        bool due = atomic_load(&own_at[call]) > 0 && atomic_fetch_sub(&own_at[call], 1) == 1;
+        int at = atomic_load(&own_at[call]);
+        bool due = at == ALL || (at > 0 && atomic_fetch_sub(&own_at[call], 1) == 1);
 
         atomic_fetch_add(&own_failed, due);
         return due;
@@ -202,9 +206,34 @@ static void fail_each(const char *name, enum call call, int own)
                 printf("# %u runs, %u wrong, %u leaks\n", n, atomic_load(&wrong), leaked);
 }
 
+static void reserve(struct skua_worker *self, void *arg)
+{
+        *(int *)arg = skua_io_reserve(self, 1);
+}
+
+/* In a ring whose worker nobody could wake, it could not sleep either. */
+static void test_no_event(void)
+{
+        struct skua_options options = SKUA_OPTIONS_INIT;
+        int without = 0, with = 1;
+        struct skua *rt;
+
+        options.flags = SKUA_NO_RING;
+        rt = rig_start(2, &options);
+        atomic_store(&own_at[OWN_EVENT], ALL);
+        skua_run(rt, reserve, &without);
+        rig_until_idle(rt, 2);
+        atomic_store(&own_at[OWN_EVENT], 0);
+        skua_run(rt, reserve, &with);
+        rig_stop(rt);
+        tap_ok(without == -ENOMEM && !with,
+               "without an eventfd there is no ring (%d), with one there is (%d)", without, with);
+}
+
 int main(void)
 {
-        tap_plan(6, 120);
+        tap_plan(7, 120);
+        test_no_event();                   /* first, as events stay */
         run_once(CALLS, OWN_SET, 1000000); /* what the C library allocates once */
         fail_each("malloc", CALL_MALLOC, -1);
         fail_each("mmap", CALL_MMAP, -1);

@@ -11,11 +11,16 @@ static bool by_event; /* as if the ring could not wait for a futex */
 
 static void first_op(struct skua_worker *self, void *arg)
 {
-        struct io *io = io_have(worker_of(self));
+        struct worker *w = worker_of(self);
+        struct word32 *event = &w->gate->event;
+        struct io *io = io_have(w);
 
         (void)arg;
-        if (by_event)
-                io->ring.futex = false;
+        if (!by_event)
+                return;
+        io->ring.futex = false;
+        if (!load_relaxed_u32(event)) /* relaxed: own */
+                store_relaxed_u32(event, (uint32_t)kernel_event_open());
 }
 
 /* Every worker has a ring, and so sleeps in it. */
