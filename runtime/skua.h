@@ -671,8 +671,9 @@ SKUA_API int skua_await_blocking(struct skua_worker *self, int (*fn)(void *arg),
 SKUA_API int skua_await_blocking_until(struct skua_worker *self, int (*fn)(void *arg), void *arg,
                                        int64_t deadline_ns);
 
-/* Whether awaits of this job, its forks' too, go on though it is cancelled: for what must be tidied
- * up. SKUA_CANCEL ends them all the same. Returns how it was. Off in a new job. */
+/* Whether awaits of this job, of its forks and loops too, go on though it is cancelled: for what
+ * must be tidied up. SKUA_CANCEL ends them all the same. Returns how it was. Off in a new job. Only
+ * by the job itself: not in a fork, nor in parts of a loop, which share the mask with it. */
 SKUA_API bool skua_cancel_mask(struct skua_worker *self, bool masked);
 
 /* ---------------------------------------------------------------- for jobs that wait */

@@ -20,6 +20,7 @@ static_assert(sizeof(struct skua_job) == 64, "the public job is one cache line f
 
 struct stack;
 
+/* The mask: awaits do not mind cancellation. */
 enum {
         SCOPE_MASKED = 1,
         SCOPE_WATCHED = 2 /* and a stolen fork waits meanwhile */
@@ -28,9 +29,16 @@ enum {
 struct scope {
         struct skua_group *group; /* or NULL */
         struct word32 error;      /* first error, as a positive pattern of the int; 0: none */
-        struct word32 masked;     /* SCOPE_*: awaits do not mind cancellation, the forks' neither */
+        struct word32 own_mask;   /* see scope_mask() */
         int64_t deadline_ns;      /* cancelled from then on; 0: none */
+        struct word32 *mask;      /* the job's, in the scope of a loop of it; NULL: the own */
 };
+
+/* Of the job, its forks and its loops: one for all of them. Only the job itself changes it. */
+static inline struct word32 *scope_mask(struct scope *scope)
+{
+        return scope->mask ? scope->mask : &scope->own_mask;
+}
 
 struct waiter {
         struct waiter *next;

@@ -116,9 +116,8 @@ void scope_enter(struct skua_worker *self, struct scope_frame *frame)
         frame->outer = w->scope;
         frame->scope.group = w->scope->group;
         frame->scope.deadline_ns = w->scope->deadline_ns;
-        /* relaxed: nobody else knows it yet; the mask is the job's own. */
-        store_relaxed_u32(&frame->scope.error, 0);
-        store_relaxed_u32(&frame->scope.masked, load_relaxed_u32(&w->scope->masked) & SCOPE_MASKED);
+        store_relaxed_u32(&frame->scope.error, 0); /* relaxed: nobody else knows it yet */
+        frame->scope.mask = scope_mask(w->scope);
         w->scope = &frame->scope;
         frame->marker.run_ = NULL;
         frame->marker.owner_ = &frame->scope;

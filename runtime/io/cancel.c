@@ -94,8 +94,8 @@ static unsigned next_ring(const struct runtime *rt, unsigned index)
 
 /* What is in op->sqe_ while a descriptor is closed, and how long it waits between two looks at what
  * takes its time. */
-enum { CLOSE_FD, CLOSE_RING, CLOSE_DONE, CLOSE_LOOKS, CLOSE_CLEAR, CLOSE_TIME };
-enum { CLOSE_LEAST_NS = 10000, CLOSE_DOUBLINGS = 10 };
+enum { CLOSE_FD, CLOSE_RING, CLOSE_DONE, CLOSE_LOOKS, CLOSE_CLEAR, CLOSE_HIDDEN, CLOSE_TIME };
+enum { CLOSE_LEAST_NS = 10000, CLOSE_DOUBLINGS = 10, CLOSE_HIDDEN_MOST = 256 };
 
 static void close_here(struct skua_worker *self, struct skua_job *job);
 
@@ -133,6 +133,16 @@ static void close_next(struct skua_worker *self, struct skua_job *job)
         skua_spawn(self, job);
 }
 
+/* May what has ended on the ring still be on its way? The kernel handles some 20 ends each time it
+ * is entered, and says if there are more; others may add to them for ever. */
+static bool close_behind(const struct worker *w, struct skua_io *op)
+{
+        /* [IO3] pairs with open_io(). */
+        const struct io *io = load_acquire_ptr(&w->runtime->workers[op->sqe_[CLOSE_RING]]->io_seen);
+
+        return ring_hides(&io->ring) && op->sqe_[CLOSE_HIDDEN]++ < CLOSE_HIDDEN_MOST;
+}
+
 /* The ring has been asked for one. What is found may end after that, as another thread sees it;
  * what a thread of the kernel's is at (-EALREADY) goes on, and when it is not found any more its
  * end may still be on its way, but not after one more time of entering the kernel. So again until
@@ -140,6 +150,7 @@ static void close_next(struct skua_worker *self, struct skua_job *job)
 static void close_cancelled(struct skua_worker *self, struct skua_job *job)
 {
         struct skua_io *op = skua_container(job, struct skua_io, job);
+        bool found = op->res == 0 || op->res == -EALREADY;
         struct __kernel_timespec time = {0};
         struct io_uring_sqe *sqe = NULL;
 
@@ -148,11 +159,11 @@ static void close_cancelled(struct skua_worker *self, struct skua_job *job)
                 op->sqe_[CLOSE_LOOKS] += op->sqe_[CLOSE_LOOKS] < CLOSE_DOUBLINGS;
                 sqe = skua_io_prepare(self, op, close_next);
         }
-        if (op->res == 0 || op->res == -EALREADY) {
+        if (found || close_behind(worker_of(self), op)) {
                 op->sqe_[CLOSE_CLEAR] = false;
         } else if (op->sqe_[CLOSE_CLEAR]) {
                 op->sqe_[CLOSE_RING]++;
-                op->sqe_[CLOSE_LOOKS] = op->sqe_[CLOSE_CLEAR] = 0;
+                op->sqe_[CLOSE_LOOKS] = op->sqe_[CLOSE_CLEAR] = op->sqe_[CLOSE_HIDDEN] = 0;
         } else {
                 op->sqe_[CLOSE_CLEAR] = true;
         }
@@ -184,6 +195,6 @@ SKUA_API void skua_io_close(struct skua_worker *self, struct skua_io *io, int fd
         io->sqe_[CLOSE_FD] = (uint64_t)fd;
         io->sqe_[CLOSE_RING] = 0;
         io->sqe_[CLOSE_DONE] = (uint64_t)(uintptr_t)done;
-        io->sqe_[CLOSE_LOOKS] = io->sqe_[CLOSE_CLEAR] = 0;
+        io->sqe_[CLOSE_LOOKS] = io->sqe_[CLOSE_CLEAR] = io->sqe_[CLOSE_HIDDEN] = 0;
         close_next(self, &io->job);
 }

@@ -77,6 +77,12 @@ static void chain(struct io *io, struct skua_io *op)
         io_unlock(io);
 }
 
+/* What is done though all is cancelled: closing is, and looks for what it must wait for. */
+static bool ending(const struct io_uring_sqe *sqe)
+{
+        return sqe->opcode == IORING_OP_CLOSE || sqe->opcode == IORING_OP_ASYNC_CANCEL;
+}
+
 /* The caller has filled it in. */
 void io_seal(struct io *io)
 {
@@ -89,8 +95,7 @@ void io_seal(struct io *io)
         sqe->flags &= (uint8_t)~IOSQE_CQE_SKIP_SUCCESS;
         if (op->state_ & IO_REFUSED)
                 refuse(io, op, sqe, op->res);
-        else if (__builtin_expect(runtime_cancelling(io->worker->runtime), 0) &&
-                 sqe->opcode != IORING_OP_CLOSE)
+        else if (__builtin_expect(runtime_cancelling(io->worker->runtime), 0) && !ending(sqe))
                 refuse(io, op, sqe, -ECANCELED);
         else if (sqe->flags & IOSQE_IO_DRAIN)
                 refuse(io, op, sqe, -EINVAL); /* it would wait for the operation that wakes us */

@@ -29,41 +29,42 @@ int await_refused(const struct worker *w, int64_t until_ns)
 /* ------------------------------------------------------------------ early ends */
 
 /* When it is to be looked at again; 0: not by the clock. */
-static int64_t next_look_ns(const struct await *a)
+static int64_t next_look_ns(const struct await *a, uint32_t masked)
 {
-        int64_t ns = a->until_ns;
-
-        if (a->firm || load_relaxed_u32(&a->scope->masked)) /* relaxed: the job's own */
-                return ns;
-        return earlier_ns(ns, earlier_ns(a->scope->deadline_ns, group_deadline_ns(a->group)));
+        if (a->firm || masked)
+                return a->until_ns;
+        return earlier_ns(a->until_ns,
+                          earlier_ns(a->scope->deadline_ns, group_deadline_ns(a->group)));
 }
 
-/* A stolen fork waits under the mask of a job that stands on another stack and may take it off
- * meanwhile: that one then has all look again. */
-static void watch_mask(struct await *a)
+/* The mask, to be asked once for each look. A stolen fork may wait under the mask of a job that
+ * stands on another stack and takes it off meanwhile: that one then has all look again. */
+static uint32_t watch_mask(struct await *a)
 {
+        struct word32 *word = scope_mask(a->scope);
         const struct stack *stack = a->waiter.stack;
-        const char *scope = (const char *)a->scope;
-        uint32_t masked = SCOPE_MASKED;
+        bool others = (const char *)word < stack->low || (const char *)word >= (const char *)stack;
+        uint32_t mask = load_relaxed_u32(word); /* relaxed: the CAS checks it */
 
-        if (scope < stack->low || scope >= (const char *)stack)
+        while (others && mask == SCOPE_MASKED) /* bound: as often as the job changes it */
                 /* [MK1] pairs with skua_cancel_mask(): either that finds it, or we find the mask
                  * gone. */
-                cas_acq_rel_u32(&a->scope->masked, &masked, SCOPE_MASKED | SCOPE_WATCHED);
+                if (cas_acq_rel_u32(word, &mask, SCOPE_MASKED | SCOPE_WATCHED))
+                        return SCOPE_MASKED;
+        return mask;
 }
 
 /* Ends it if it is to end; else sees to it that the next deadline is noticed. */
 static void look(struct worker *w, struct await *a)
 {
+        uint32_t masked;
         int64_t next_ns;
         int early = 0;
 
         if (a->early)
                 return; /* on its way */
-        /* relaxed: the CAS checks it. */
-        if (!a->firm && load_relaxed_u32(&a->scope->masked))
-                watch_mask(a);
-        if (!a->firm && await_scope_ends(w->runtime, a->scope))
+        masked = a->firm ? 0 : watch_mask(a);
+        if (!a->firm && await_scope_ends(w->runtime, a->scope, masked))
                 early = -ECANCELED;
         else if (a->until_ns && kernel_now_ns() >= a->until_ns)
                 early = -ETIMEDOUT;
@@ -75,7 +76,7 @@ static void look(struct worker *w, struct await *a)
                 }
                 return;
         }
-        next_ns = next_look_ns(a);
+        next_ns = next_look_ns(a, masked);
         if (next_ns) {
                 a->timed = true;
                 timers_arm_await(w, &a->timer, next_ns);

@@ -58,19 +58,19 @@ static inline void await_begin(struct worker *w, struct await *a,
 }
 
 /* Are awaits of what runs in the scope to end, as far as the mask lets them? */
-static inline bool await_scope_ends(const struct runtime *rt, const struct scope *scope)
+static inline bool await_scope_ends(const struct runtime *rt, const struct scope *scope,
+                                    uint32_t masked)
 {
         if (runtime_cancelling(rt))
                 return true;
-        /* relaxed: the mask is the job's own. */
-        return (scope->group || scope->deadline_ns) && !load_relaxed_u32(&scope->masked) &&
-               scope_cancelled(rt, scope);
+        return (scope->group || scope->deadline_ns) && !masked && scope_cancelled(rt, scope);
 }
 
 /* Is the running job not to wait any more? */
 static inline bool await_cancelled(const struct worker *w)
 {
-        return await_scope_ends(w->runtime, w->scope);
+        /* relaxed: who changes it is the job, before or after. */
+        return await_scope_ends(w->runtime, w->scope, load_relaxed_u32(scope_mask(w->scope)));
 }
 
 /* Surely not, at a glance: what is ready need not look further. */

@@ -51,7 +51,7 @@ SKUA_API int skua_await_sleep(struct skua_worker *self, int64_t ns)
 SKUA_API bool skua_cancel_mask(struct skua_worker *self, bool masked)
 {
         struct worker *w = worker_of(self);
-        struct word32 *word = &w->scope->masked;
+        struct word32 *word = scope_mask(w->scope);
         /* relaxed: only this job sets it and takes it away. */
         uint32_t before = load_relaxed_u32(word);
 

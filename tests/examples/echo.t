@@ -295,6 +295,7 @@ sub soak {
         my $go = sub {
                 $wrong ||= system("build/load/load --churn=$step $port >/dev/null");
                 $done += $step;
+                printf "# %d connections: %d kB\n", $done, server_kb() if $done % 1_000_000 == 0;
         };
 
         start(0, '-w', $workers);
@@ -324,6 +325,7 @@ sub soak {
 
 if (my $seconds = $ENV{SOAK_SECONDS}) {
         alarm $seconds + 120 * $slow;
+        $| = 1;
         print "1..5\n";
         soak($seconds);
         exit $failed;

@@ -11,7 +11,8 @@
 
 /* Is it older than 6.7? Then pipes that are O_NONBLOCK and timeouts that repeat complete otherwise,
  * and Linux 6.1 was seen to end reads of a pipe that others share with -ECANCELED now and then,
- * which nobody had asked for; why is not known. */
+ * which nobody had asked for, and to keep a read in its list of polls (fdinfo of the ring) while
+ * the write to the same pipe had completed; why is not known. */
 static inline bool kernel_is_old(void)
 {
         struct utsname name;

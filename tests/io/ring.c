@@ -4,6 +4,7 @@
  * size, whoever runs it and whatever the preparing job does next.
  */
 #include "io/ops.h"
+#include "io/release.h"
 
 #include <sys/stat.h>
 
@@ -107,10 +108,15 @@ static void use_sockets(struct skua_worker *self, void *arg)
         struct op here, there;
 
         (void)arg;
-        if (pipe2(fds, O_CLOEXEC))
-                fds[0] = fds[1] = -1;
-        use_pair(self, fds[0], fds[1], "a pipe");
-        pair_close(fds);
+        if (kernel_is_old()) {
+                tap_skip(1,
+                         "Linux 6.1 now and then lets a read of a pipe wait though it is written");
+        } else {
+                if (pipe2(fds, O_CLOEXEC))
+                        fds[0] = fds[1] = -1;
+                use_pair(self, fds[0], fds[1], "a pipe");
+                pair_close(fds);
+        }
         pair_make(fds);
         use_pair(self, fds[0], fds[1], "a socket pair");
         pair_close(fds);
