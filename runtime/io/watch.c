@@ -142,6 +142,7 @@ static bool rescue(struct worker *w, struct worker *other, struct io *io)
 {
         int64_t now = kernel_now_ns(), deadline = now + KICK_NS;
         uint64_t before = queue_count(&w->batch);
+        bool asked = false;
 
         /* relaxed: a hint. It is not in a job, and about to look itself. */
         if (io && load_relaxed_u32(&io->asleep))
@@ -158,8 +159,13 @@ static bool rescue(struct worker *w, struct worker *other, struct io *io)
                         io_reap(io, w);
         }
         timers_serve(other, w, now);
-        if (io)
+        if (io) {
+                asked = io->asked;
                 io_unlock(io);
+        }
+        /* Deadlines of operations have passed, which only their ring can cancel. */
+        if (asked)
+                gate_request(w->runtime, other->index, GATE_REQUEST_CANCEL);
         if (queue_count(&w->batch) > before + 1)
                 worker_moved(w);
         return queue_count(&w->batch) > before;
