@@ -189,7 +189,8 @@ int main(void)
         tap_plan(CHECKS * RUNS + 1, 120);
         check_all(2, SKUA_NO_RING);
         if (kernel_is_old()) {
-                tap_skip(CHECKS * (RUNS - 1) + 1, "Linux before 6.7 cancels shared reads by itself");
+                tap_skip(CHECKS * (RUNS - 1) + 1,
+                         "Linux before 6.7 cancels shared reads by itself");
                 return tap_done();
         }
         check_all(1, 0);
