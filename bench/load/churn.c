@@ -17,7 +17,7 @@
 enum { GROUP = 20, ANSWERED = 10, SENT = 15, RESET = 5, RESET_END = 18 };
 
 /* No address has more than the system has ports for, with those that linger for a minute. */
-enum { ADDRESSES = 64, PORTS = 25000 };
+enum { ADDRESSES = 64 };
 
 static void say(int fd, const char *text, size_t bytes)
 {
@@ -49,7 +49,7 @@ static void come_and_go(const struct settings *set, unsigned first)
         int fds[GROUP];
 
         for (unsigned i = 0; i < GROUP; i++) {
-                fds[i] = wire_connect(set, (first + i) % ADDRESSES * PORTS);
+                fds[i] = wire_connect(set, (first + i) % ADDRESSES * WIRE_PORTS);
                 snprintf(text[i], sizeof text[i], "connection %u", first + i);
         }
         for (unsigned i = 0; i < SENT; i++)

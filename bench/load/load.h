@@ -78,6 +78,9 @@ struct wire {
         uint64_t random;
 };
 
+/* Connections of one source address: the kernel gives out 28,000 ports. */
+enum { WIRE_PORTS = 25000 };
+
 /* As many sockets as asked for, each connected; exits with the reason. */
 int wire_connect(const struct settings *set, unsigned index);
 void wire_files(unsigned count);

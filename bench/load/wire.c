@@ -24,7 +24,6 @@
 enum {
         PERIOD = 8,
         IN_BYTES = 1 << 17,
-        PORTS = 25000, /* connections of one source address; the kernel gives out 28,000 ports */
 };
 
 static const unsigned char marks[MARKS] = {'L', 'H'};
@@ -50,7 +49,7 @@ static void set(int fd, int level, int option, const char *name)
 
 int wire_connect(const struct settings *s, unsigned index)
 {
-        unsigned nth = index / PORTS;
+        unsigned nth = index / WIRE_PORTS;
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
         if (fd < 0)

@@ -47,7 +47,7 @@ struct gate {
         struct wordptr jobs;   /* for this worker alone; likewise */
         struct wordptr awaits; /* suspended here, asked to look again; pushed by anyone */
         struct word32 requests; /* GATE_REQUEST_* */
-        struct word32 event;    /* kernel_event_open(), made when it is first needed; stays */
+        struct word32 event;    /* kernel_event_open(), by the first ring that needs it; stays */
 };
 
 /* The summary word: an epoch that counts departures from the idle set, idle, searching. */
