@@ -224,7 +224,7 @@ static struct slab *detach_dirty(struct stack_pool *pool, struct slab **gone)
                 next = slab->next;
                 if (slab->free_count == slab->count) {
                         *gone = take_out(pool, slab, *gone);
-                } else if (slab->dirty) {
+                } else if (slab->dirty && !slab->trimmed) { /* else somebody else has some of it */
                         slab->dirty = false;
                         slab->trimmed = slab->free;
                         slab->free = NULL;

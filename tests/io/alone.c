@@ -199,11 +199,15 @@ static void test_only_here(void)
 
 enum { CLIENTS = 32, ROUNDS = 200, MESSAGE = 64 };
 
+/* The answer may be back before the end of the operation that has sent it: one completion after the
+ * other. */
 struct echo {
         struct skua_io receive, send;
-        char data[MESSAGE];
+        struct skua_strand strand;
+        char in[MESSAGE], out[MESSAGE];
         int fd;
-        unsigned bytes;
+        unsigned bytes; /* in `in` */
+        bool sending;
 };
 
 static struct skua_group echoes;
@@ -213,34 +217,53 @@ static struct echo connected[CLIENTS];
 static atomic_uint accepted_count, ended_count;
 
 static void echo_received(struct skua_worker *self, struct skua_job *job);
+static void echo_sent(struct skua_worker *self, struct skua_job *job);
+
+static struct io_uring_sqe *echo_prepare(struct skua_worker *self, struct echo *e,
+                                         struct skua_io *op, skua_fn *done)
+{
+        struct skua_target where = SKUA_TARGET_INIT;
+
+        where.group = &echoes;
+        where.strand = &e->strand;
+        return skua_io_prepare_to(self, op, done, &where);
+}
 
 static void echo_receive(struct skua_worker *self, struct echo *e)
 {
-        struct skua_target where = SKUA_TARGET_INIT;
-        struct io_uring_sqe *sqe;
+        struct io_uring_sqe *sqe = echo_prepare(self, e, &e->receive, echo_received);
 
-        where.group = &echoes;
-        sqe = skua_io_prepare_to(self, &e->receive, echo_received, &where);
         io_uring_prep_recv_multishot(sqe, e->fd, NULL, 0, 0);
         skua_buffers_use(self, &echo_buffers, &e->receive, sqe);
 }
 
-static void echo_sent(struct skua_worker *self, struct skua_job *job)
+static void echo_send(struct skua_worker *self, struct echo *e)
 {
-        (void)self;
-        (void)job;
+        if (e->sending || e->bytes < MESSAGE)
+                return;
+        memcpy(e->out, e->in, MESSAGE);
+        e->bytes = 0;
+        e->sending = true;
+        io_uring_prep_send(echo_prepare(self, e, &e->send, echo_sent), e->fd, e->out, MESSAGE,
+                           MSG_WAITALL);
 }
 
-/* One message is under way at a time. */
+static void echo_sent(struct skua_worker *self, struct skua_job *job)
+{
+        struct echo *e = skua_container(job, struct echo, send.job);
+
+        e->sending = false;
+        echo_send(self, e);
+}
+
 static void echo_received(struct skua_worker *self, struct skua_job *job)
 {
         struct echo *e = skua_container(job, struct echo, receive.job);
-        struct skua_target where = SKUA_TARGET_INIT;
         uint32_t number;
         const char *data = skua_buffers_data(&echo_buffers, &e->receive, &number);
 
         if (data) {
-                memcpy(e->data + e->bytes, data, (size_t)e->receive.res);
+                memcpy(e->in + e->bytes, data, (size_t)e->receive.res);
                 e->bytes += (unsigned)e->receive.res;
                 skua_buffers_return(self, &echo_buffers, number);
         }
@@ -249,12 +272,7 @@ static void echo_received(struct skua_worker *self, struct skua_job *job)
                 atomic_fetch_add(&ended_count, 1);
                 return;
         }
-        if (e->bytes < MESSAGE)
-                return;
-        e->bytes = 0;
-        where.group = &echoes;
-        io_uring_prep_send(skua_io_prepare_to(self, &e->send, echo_sent, &where), e->fd, e->data,
-                           MESSAGE, MSG_WAITALL);
+        echo_send(self, e);
 }
 
 static void echo_accepted(struct skua_worker *self, struct skua_job *job)
@@ -265,6 +283,8 @@ static void echo_accepted(struct skua_worker *self, struct skua_job *job)
 
                 e->fd = acceptor.res;
                 e->bytes = 0;
+                e->sending = false;
+                skua_strand_init(&e->strand);
                 echo_receive(self, e);
         }
 }
