@@ -65,8 +65,8 @@ struct poll {
         unsigned calls, worker; /* which waits */
 };
 
-/* In a job whose worker is to hear of the sentinel's signal meanwhile: TSan calls handlers only from
- * functions that it knows, as that of the clock. */
+/* In a job whose worker is to hear of the sentinel's signal meanwhile: TSan calls handlers only
+ * from functions that it knows, as that of the clock. */
 static void wait_interruptibly(struct tally *tally)
 {
         while (!tally_read(tally)) {
