@@ -68,6 +68,9 @@ void runtime_ask(struct runtime *rt)
 
 void runtimes_ask(void)
 {
+        /* [SL2] pairs with slot_take(): either the slot is seen here, or what waits in its runtime
+         * sees what the caller has done before. */
+        fence_seq_cst();
         /* [SL1] acquire pairs with slot_take(). */
         for (struct slot *slot = load_acquire_ptr(&slots); slot; slot = slot->next)
                 runtime_ask(slot->rt);
@@ -230,6 +233,8 @@ struct runtime *slot_take(const struct slot_shape *shape)
                 slot->next = load_relaxed_ptr(&slots); /* relaxed: as above */
                 /* [SL1] release pairs with runtimes_ask(): the slot, which stays as it is. */
                 store_release_ptr(&slots, slot);
+                /* [SL2] pairs with runtimes_ask(): the slot before all that its jobs look at. */
+                fence_seq_cst();
         }
         if (slot) {
                 slot->used = true;

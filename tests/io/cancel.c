@@ -7,7 +7,7 @@
 
 #include "io/ops.h"
 
-enum { CHECKS = 22, MANY = 64 };
+enum { CHECKS = 28, MANY = 64 };
 
 struct many {
         struct op ops[MANY];
@@ -343,6 +343,34 @@ static void test_close_busy(unsigned workers)
                workers - 1, wrong, early);
 }
 
+/* The runtime ends while it closes: by then the descriptor is closed, and nothing under way. */
+static void test_close_stop(unsigned workers)
+{
+        unsigned wrong = 0, early = 0;
+
+        for (unsigned i = 0; i < rig_rounds(100); i++) {
+                struct skua *rt = rig_start(workers, NULL);
+                struct closing *c = calloc(1, sizeof *c);
+
+                skua_group_init(&c->group);
+                pair_make(c->fds);
+                op_init(&c->close, &c->closed);
+                for (unsigned k = 0; k < workers; k++)
+                        run_on(rt, k, closing_receive, c);
+                run_on(rt, i % workers, closing_close, c);
+                wrong += skua_stop(rt, SKUA_CANCEL) != 0;
+                for (unsigned k = 0; k < workers; k++)
+                        wrong += c->ops[k].calls != 1 || c->ops[k].res != -ECANCELED;
+                wrong += c->close.calls != 1 || c->close.res != 0;
+                wrong += fcntl(c->fds[0], F_GETFD) >= 0;
+                early += c->early;
+                close(c->fds[1]);
+                free(c);
+        }
+        tap_ok(wrong == 0, "closed while the runtime is stopped, %u workers", workers);
+        tap_ok(early == 0, "and after what it has cancelled: %u have not ended", early);
+}
+
 /* ------------------------------------------------------------------ registered */
 
 static void use_registered(struct skua_worker *self, void *arg)
@@ -395,6 +423,9 @@ int main(void)
         test_close(RIG_WORKERS_MAX);
         test_close_busy(1);
         test_close_busy(2);
+        test_close_stop(1);
+        test_close_stop(2);
+        test_close_stop(RIG_WORKERS_MAX);
         rt = rig_start(2, NULL);
         run_on(rt, 1, use_registered, NULL);
         rig_stop(rt);

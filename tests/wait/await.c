@@ -9,7 +9,7 @@
 
 #include "rig.h"
 
-enum { CHECKS = 71 };
+enum { CHECKS = 75 };
 #define FOREVER_NS INT64_MAX
 #define MS         ((int64_t)1000000)
 
@@ -214,6 +214,56 @@ static void check_mask_of_parent(struct skua *rt)
                 wrong += g.child.result != -ECANCELED;
         }
         tap_is(wrong, 0, "a fork that waits under its parent's mask ends when that is taken off");
+}
+
+/* Parts of a loop wait under the mask of its job, whichever worker they run on. */
+struct looper {
+        struct skua_job job;
+        struct skua_group *group;
+        bool masked;
+        atomic_uint waited, ended_early;
+        int loop, after;
+};
+
+static void looper_part(struct skua_worker *self, size_t begin, size_t end, void *arg)
+{
+        struct looper *l = arg;
+
+        (void)begin, (void)end;
+        skua_group_cancel(l->group);
+        if (skua_await_sleep(self, 1000) == -ECANCELED)
+                atomic_fetch_add(&l->ended_early, 1);
+        else
+                atomic_fetch_add(&l->waited, 1);
+}
+
+static void looper_run(struct skua_worker *self, struct skua_job *job)
+{
+        struct looper *l = skua_container(job, struct looper, job);
+
+        skua_cancel_mask(self, l->masked);
+        l->loop = skua_for(self, 0, 64, 1, looper_part, l);
+        skua_cancel_mask(self, false);
+        l->after = skua_await_yield(self);
+}
+
+static void check_mask_of_loop(struct skua *rt, bool masked)
+{
+        unsigned wrong = 0;
+
+        for (unsigned i = 0; i < rig_rounds(50); i++) {
+                struct skua_group group;
+                struct looper l = {.group = &group, .masked = masked};
+
+                skua_group_init(&group);
+                skua_job_init(&l.job, looper_run);
+                skua_group_submit(rt, &group, &l.job);
+                wrong += skua_group_wait(&group, -1) != -ECANCELED;
+                wrong += !l.waited != !masked || !l.ended_early != masked;
+                wrong += l.loop != -ECANCELED || l.after != -ECANCELED;
+        }
+        tap_ok(!wrong, "parts of a loop wait on when they are cancelled%s",
+               masked ? "" : ", but only under a mask");
 }
 
 /* ------------------------------------------------------------------ a group that takes too long */
@@ -504,6 +554,8 @@ int main(void)
                 check_deadlines(rt);
                 check_mask(rt);
                 check_mask_of_parent(rt);
+                check_mask_of_loop(rt, true);
+                check_mask_of_loop(rt, false);
                 check_group_until(rt);
                 check_yield(rt);
                 check_others(rt);
