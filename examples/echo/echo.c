@@ -25,7 +25,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BUFFERS = 256, BUFFER_BYTES = 65536, GATHER = 8, QUEUE_MOST = 16, MESSAGE = 64 };
+enum {
+        BUFFERS = 256,
+        BUFFER_BYTES = 65536,
+        GATHER = 8,
+        QUEUE_MOST = 16,
+        MESSAGE = 64,
+        SPARE_MOST = 512
+};
 #define BURN_NS      1000000
 #define ACCEPT_PAUSE 10000000 /* ns, when there are no descriptors left */
 
@@ -60,6 +67,7 @@ struct sender {
 /* A job has those of the worker that runs it to itself. */
 struct spare {
         _Alignas(128) struct sender *senders;
+        unsigned count;
 };
 
 static struct skua_buffers buffers;
@@ -153,13 +161,20 @@ static struct sender *take_sender(struct skua_worker *self)
         if (!s)
                 return calloc(1, sizeof *s);
         mine->senders = s->next;
+        mine->count--;
         return s;
 }
 
+/* One worker may take more than it gives, another one give more than it takes. */
 static void give_sender(struct skua_worker *self, struct sender *s)
 {
         struct spare *mine = &spares[skua_worker_index(self)];
 
+        if (mine->count == SPARE_MOST) {
+                free(s);
+                return;
+        }
+        mine->count++;
         s->next = mine->senders;
         mine->senders = s;
 }

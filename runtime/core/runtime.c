@@ -51,7 +51,7 @@ int runtime_accept(struct runtime *rt, uint64_t generation, bool outside)
         struct worker *self = worker_self();
 
         /* While a job calls, its runtime has not ended, whatever seal() tries at the moment. */
-        if (self && self->runtime == rt)
+        if ((self && self->runtime == rt) || blocking_runtime() == rt)
                 return 0;
         if (door / DOOR_GENERATION_ONE == generation && !(outside && door & DOOR_CLOSED))
                 return 0;
@@ -403,6 +403,9 @@ static bool seal(struct runtime *rt)
          * so that the second look sees what was pushed before it. */
         if (!cas_acq_rel_u64(&rt->door, &door, door + DOOR_GENERATION_ONE))
                 return false;
+        /* [ST7] pairs with runtime_sealed(): who leaves the idle set now makes the look fail, or
+         * finds the door sealed. */
+        fence_seq_cst();
         if (drained(rt))
                 return true;
         fetch_add_acq_rel_u64(&rt->door, -DOOR_GENERATION_ONE); /* [AC1] as above */

@@ -106,6 +106,15 @@ static inline bool runtime_cancelling(const struct runtime *rt)
         return (load_acquire_u64(&rt->phase) & RUNTIME_PHASE_MASK) == RUNTIME_CANCELLING;
 }
 
+/* Has a drain ended, or is it about to? For a worker that has just left the idle set. */
+static inline bool runtime_sealed(const struct runtime *rt)
+{
+        /* [ST7] pairs with seal(): behind the RMW by which the worker has left the idle set. */
+        fence_seq_cst_after_rmw();
+        return load_relaxed_u64(&rt->door) / DOOR_GENERATION_ONE !=
+               rt->generation; /* relaxed: [ST7] */
+}
+
 /* Is it stopping at all? */
 static inline bool runtime_stopping(const struct runtime *rt)
 {

@@ -596,7 +596,7 @@ static struct find spin(struct worker *w)
                 deadline = now;
         do {
                 timers_look(w, now);
-                if (sources_any(&w->runtime->sources))
+                if (sources_any(&w->runtime->sources) && !runtime_sealed(w->runtime))
                         sources_poll(w);
                 found = look_around(w);
                 if (found.job || found.kind == FIND_ANEW)

@@ -222,9 +222,11 @@ static enum verdict receive(struct fallback *f, struct request *r, uint32_t read
                 return receive_many(f, r, ready);
         if (!(r->sqe.flags & IOSQE_BUFFER_SELECT))
                 return converse(r, ready, EPOLLIN);
-        if (!attempt_pick(f, r))
+        if (!r->flags && !attempt_pick(f, r))
                 return done(r, -ENOBUFS);
         verdict = converse(r, ready, EPOLLIN);
+        if (verdict == REQUEST_WAIT && r->done) /* the buffer is half full: it goes on with it */
+                return verdict;
         unpick(f, r, len, verdict == REQUEST_DONE && r->res > 0);
         return verdict;
 }

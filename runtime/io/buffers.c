@@ -234,7 +234,7 @@ SKUA_API int skua_buffers_use(struct skua_worker *self, struct skua_buffers *b, 
         if (!set) {
                 set = make_set(w->io, b);
                 if (!set) {
-                        io_refuse_open(io, -ENOMEM);
+                        io_refuse_open(w->io, io, -ENOMEM);
                         return -ENOMEM;
                 }
                 io_lock(w->io);
@@ -245,7 +245,7 @@ SKUA_API int skua_buffers_use(struct skua_worker *self, struct skua_buffers *b, 
                 store_release_ptr(own, set);
         }
         if (set->error) {
-                io_refuse_open(io, set->error);
+                io_refuse_open(w->io, io, set->error);
                 return set->error;
         }
         sqe->flags |= IOSQE_BUFFER_SELECT;

@@ -46,6 +46,9 @@ static bool cancel_next(struct io *io)
                 sqe = ring_sqe(&io->ring);
                 io_uring_prep_cancel(sqe, op, 0);
                 sqe->user_data = IO_TAG_NOTHING;
+                /* In a chain it may not have begun, and be found by nobody: a stop asks again. */
+                if (op->state_ & IO_ENDLESS)
+                        io_list_add(&io->endless, op);
         }
         io_unlock(io);
         return op;
@@ -55,6 +58,14 @@ void io_cancel_asked(struct io *io)
 {
         while (cancel_next(io)) /* bound: the operations in flight, each once */
                 ;
+}
+
+/* What waited for a buffer has become a job. */
+static void cancel_here(struct worker *w)
+{
+        io_cancel_asked(w->io);
+        if (queue_count(&w->batch))
+                worker_moved(w);
 }
 
 SKUA_API void skua_io_cancel(struct skua_worker *self, struct skua_io *io)
@@ -69,7 +80,7 @@ SKUA_API void skua_io_cancel(struct skua_worker *self, struct skua_io *io)
         io_ask(its, io);
         io_unlock(its);
         if (home == w)
-                io_cancel_asked(its);
+                cancel_here(w);
         else
                 gate_request(w->runtime, home->index, GATE_REQUEST_CANCEL);
 }
@@ -185,7 +196,7 @@ static void close_here(struct skua_worker *self, struct skua_job *job)
         io_lock(io);
         buffers_ask(io, (int)op->sqe_[CLOSE_FD]);
         io_unlock(io);
-        io_cancel_asked(io);
+        cancel_here(worker_of(self));
         sqe = skua_io_prepare(self, op, close_cancelled);
         io_uring_prep_cancel_fd(sqe, (int)op->sqe_[CLOSE_FD], 0);
 }

@@ -311,12 +311,15 @@ static bool complete(struct io *io, struct worker *taker, struct skua_io *op,
                 buffers_taken(op, last.res);
         if (!more && last.res == -ENOBUFS && op->set_) {
                 /* Also what comes after everything that waited has been cancelled. */
-                if (!(state & IO_CANCEL) && !runtime_cancelling(io->worker->runtime)) {
+                if (!(state & IO_CANCEL) && !runtime_stopping(io->worker->runtime)) {
                         buffers_wait(io, taker, op);
                         return true;
                 }
                 last.res = -ECANCELED;
         }
+        /* A thread of the kernel's that was at it has been interrupted. */
+        if (!more && state & IO_CANCEL && last.res == -EINTR)
+                last.res = -ECANCELED;
         if (!more && state & IO_REFUSED)
                 last.res = op->res;
         else if (!more && last.res == -ECANCELED && state & IO_LATE)
@@ -348,7 +351,7 @@ bool io_end(struct io *io, struct skua_io *op, int32_t res)
 }
 
 /* A completion of one of our own operations. */
-static void complete_internal(struct io *io, uint64_t user_data)
+static void complete_internal(struct io *io, const struct worker *taker, uint64_t user_data)
 {
         struct word32 *armed = (struct word32 *)(uintptr_t)(user_data & ~(uint64_t)IO_TAG_MASK);
 
@@ -361,6 +364,9 @@ static void complete_internal(struct io *io, uint64_t user_data)
         case IO_TAG_WATCH:
                 /* [IO5] release pairs with io_watch(): it may be armed anew. */
                 store_release_u32(armed, 0);
+                /* It may have seen that it was armed, and be about to sleep: it shall look. */
+                if (taker != io->worker)
+                        gate_request(taker->runtime, io->worker->index, GATE_REQUEST_CANCEL);
         }
 }
 
@@ -373,7 +379,8 @@ static inline void prefetch_op(const struct io_ring *ring, uint32_t head)
                 __builtin_prefetch(op + i, 1);
 }
 
-unsigned io_reap(struct io *io, struct worker *taker)
+/* Up to so many jobs in the batch. */
+static unsigned reap(struct io *io, struct worker *taker, uint64_t most)
 {
         struct io_ring *ring = &io->ring;
         /* relaxed: only who holds the lock writes it. */
@@ -388,7 +395,7 @@ unsigned io_reap(struct io *io, struct worker *taker)
                 (void)load_acquire_u32(ring->sq_tail);
         shared_write(&io->internal, sizeof io->internal);
         /* Bound: what was there, and room. */
-        for (; head != tail && queue_count(&taker->batch) < BATCH_SLOTS; head++) {
+        for (; head != tail && queue_count(&taker->batch) < most; head++) {
                 const struct io_uring_cqe *cqe = &ring->cqes[head & ring->cq_mask];
                 uint64_t user_data = cqe->user_data;
 
@@ -396,11 +403,24 @@ unsigned io_reap(struct io *io, struct worker *taker)
                 if (head + 1 != tail)
                         prefetch_op(ring, head + 1);
                 if (user_data & IO_TAG_MASK)
-                        complete_internal(io, user_data);
+                        complete_internal(io, taker, user_data);
                 else if (!complete(io, taker, (struct skua_io *)(uintptr_t)user_data, cqe))
                         break;
         }
         /* [UR2] release pairs with the kernel's acquire: the entries may be used again. */
         store_release_u32(ring->cq_head, head);
         return (unsigned)queue_count(&taker->batch) - before;
+}
+
+unsigned io_reap(struct io *io, struct worker *taker)
+{
+        return reap(io, taker, BATCH_SLOTS);
+}
+
+bool io_reap_all(struct io *io)
+{
+        uint32_t head = load_relaxed_u32(io->ring.cq_head); /* relaxed: we hold the lock */
+
+        reap(io, io->worker, UINT64_MAX);
+        return load_relaxed_u32(io->ring.cq_head) != head; /* relaxed: as above */
 }

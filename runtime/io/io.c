@@ -110,6 +110,10 @@ void io_close(struct worker *w)
 
         if (!io)
                 return;
+        /* For good: from here on a sentinel leaves it alone. */
+        io_lock(io);
+        store_relaxed_u32(&io->asleep, 1); /* relaxed: under the lock */
+        io_unlock(io);
         if (io->internal)
                 cancel_all(io);
         /* What the kernel may still write to must be ended, not only forgotten. Bound: each of them
@@ -262,6 +266,7 @@ void io_sleep_end(struct worker *w)
         /* [IO6] release pairs with rescue(): what the sleep has read of the ring. [WA4] an RMW,
          * which pairs with the sentinel's that has taken its part. */
         exchange_acq_rel_u32(&w->io->asleep, 0);
+        fence_seq_cst_after_rmw();
         watch_awake(w);
 }
 

@@ -99,6 +99,10 @@ struct io_uring_sqe *io_internal(struct io *io, uint64_t user_data);
 /* Moves completions of `io` to the batch of `taker`, with the lock held; how many jobs. */
 unsigned io_reap(struct io *io, struct worker *taker);
 
+/* The same by its worker, of all there is: what does not fit the batch goes to the other queues.
+ * True: there was something. */
+bool io_reap_all(struct io *io);
+
 /* Is there anything that its own ring wants the worker for? Owner. What the ring hides does not
  * count: its flag may stand when there is nothing, see ring_hides(), and a sleep in the ring begins
  * with a look of the kernel's own. */
@@ -147,7 +151,7 @@ static inline unsigned io_len(size_t bytes)
 bool io_end(struct io *io, struct skua_io *op, int32_t res);
 
 /* The operation that is being filled in must not be done. */
-void io_refuse_open(struct skua_io *op, int error);
+void io_refuse_open(struct io *io, struct skua_io *op, int error);
 
 /* The locks: taken by the owner, by who looks after a busy one, and by who cancels. */
 void io_lock(struct io *io);

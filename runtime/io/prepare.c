@@ -56,7 +56,8 @@ static void list_endless(struct io *io, struct skua_io *op, struct io_uring_sqe 
 
         io_lock(io);
         op->state_ |= IO_ENDLESS;
-        io_list_add(&io->endless, op);
+        if (!(op->state_ & IO_LISTED)) /* else others have asked for its end already */
+                io_list_add(&io->endless, op);
         io_unlock(io);
         /* [ST6] pairs with the fence in request_all() of runtime.c: either it sees that there is
          * I/O, and the request comes after the listing, or we see the phase. */
@@ -83,6 +84,15 @@ static bool ending(const struct io_uring_sqe *sqe)
         return sqe->opcode == IORING_OP_CLOSE || sqe->opcode == IORING_OP_ASYNC_CANCEL;
 }
 
+/* To be issued again when there is a buffer: by itself, as what followed it has been cancelled. */
+static void keep_entry(struct skua_io *op, const struct io_uring_sqe *sqe)
+{
+        struct io_uring_sqe kept = *sqe;
+
+        kept.flags &= (uint8_t) ~(IOSQE_IO_LINK | IOSQE_IO_HARDLINK);
+        memcpy(op->sqe_, &kept, sizeof kept);
+}
+
 /* The caller has filled it in. */
 void io_seal(struct io *io)
 {
@@ -105,7 +115,7 @@ void io_seal(struct io *io)
                 chain(io, op);
         sqe->user_data = (uintptr_t)op;
         if (op->set_)
-                memcpy(op->sqe_, sqe, sizeof *sqe);
+                keep_entry(op, sqe);
 }
 
 int io_send(struct io *io)
@@ -124,14 +134,14 @@ int io_send(struct io *io)
 int io_make_room(struct io *io, unsigned count)
 {
         int result = io_send(io);
-        unsigned jobs;
+        bool jobs;
 
         /* Bound: the kernel takes entries when completions have been taken and memory is there. */
         for (unsigned tries = 0; ring_room(&io->ring) < count; tries++) {
                 if (tries == SEND_TRIES)
                         return result ? result : -EAGAIN;
                 io_lock(io);
-                jobs = io_reap(io, io->worker);
+                jobs = io_reap_all(io);
                 io_unlock(io);
                 if (jobs)
                         worker_moved(io->worker);
@@ -236,7 +246,7 @@ SKUA_API struct io_uring_sqe *skua_io_prepare_to(struct skua_worker *self, struc
         begin(mine, io, done);
         result = where ? read_wishes(mine, io, where) : 0;
         if (result)
-                io_refuse_open(io, result);
+                io_refuse_open(mine, io, result);
         return open_sqe(mine, io);
 }
 
@@ -258,10 +268,12 @@ SKUA_API int skua_io_flush(struct skua_worker *self)
         return io ? io_send(io) : 0;
 }
 
-void io_refuse_open(struct skua_io *op, int error)
+void io_refuse_open(struct io *io, struct skua_io *op, int error)
 {
         op->res = error;
+        io_lock(io); /* somebody may be asking for its end */
         op->state_ |= IO_REFUSED;
+        io_unlock(io);
 }
 
 void io_issue(struct io *io, struct skua_io *op)

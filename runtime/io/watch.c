@@ -150,12 +150,13 @@ static bool rescue(struct worker *w, struct worker *other, struct io *io)
         count_add(&w->count.kicks, 1);
         if (io && io->ring.deferred)
                 pthread_kill(other->thread.id, w->runtime->kick_signal);
-        for (; io && !ring_ready(&io->ring) && now < deadline; now = kernel_now_ns())
+        for (; io && !io->ring.fallback && !ring_ready(&io->ring) && now < deadline;
+             now = kernel_now_ns())
                 spin_hint();
         if (io) {
                 io_lock(io);
                 /* [IO6] acquire pairs with io_sleep_end(). */
-                if (!load_acquire_u32(&io->asleep))
+                if (!io->ring.fallback && !load_acquire_u32(&io->asleep))
                         io_reap(io, w);
         }
         timers_serve(other, w, now);
@@ -228,17 +229,18 @@ static bool look(struct worker *w, struct worker *other, int64_t now)
         /* [IO3] pairs with open_io(). */
         struct io *io = load_acquire_ptr(&other->io_seen);
 
-        if (io && io->ring.fallback)
-                io = NULL;
-        if (timer_waits(w, other, now) || (io && ring_waits(io))) {
-                if (io)
+        /* One in plain memory is not watched; but its operations have deadlines. */
+        bool watched_ring = io && !io->ring.fallback;
+
+        if (timer_waits(w, other, now) || (watched_ring && ring_waits(io))) {
+                if (watched_ring)
                         ring_set_event(&io->ring, false);
                 return judge(w, other, io, now);
         }
         watched->seen_ns = 0;
-        if (io && now < watch->rest_until_ns)
+        if (watched_ring && now < watch->rest_until_ns)
                 look_again(watch, watch->rest_until_ns);
-        else if (io && poll_ring(w, io, watched))
+        else if (watched_ring && poll_ring(w, io, watched))
                 return judge(w, other, io, now);
         return false;
 }

@@ -63,6 +63,19 @@ static bool may_barge(const struct permits *p, const struct permits_kind *kind)
         return kind->barging && !skua_container(p->list.first, struct seeker, listed)->passed;
 }
 
+/* The word without the lock. Of a binary kind one permit is there at most: what was given meanwhile
+ * to those who waited, and have gone, is lost. */
+static uint64_t unlocked(uint64_t word, const struct permits *p, const struct permits_kind *kind)
+{
+        uint64_t flags = word & PERMITS_TRYING, taken = word & ~(PERMITS_ONE - 1);
+
+        if (p->list.first)
+                flags |= PERMITS_WAITED;
+        else if (kind->binary && permits_there(taken, kind->most - 1))
+                taken = (uint64_t)(kind->most - 1) * PERMITS_ONE;
+        return taken | flags;
+}
+
 /* Hands on what has been given meanwhile, gives the list up, and then wakes. */
 static void unlock_list(struct permits *p, const struct permits_kind *kind, struct wakelist *woken)
 {
@@ -80,8 +93,7 @@ static void unlock_list(struct permits *p, const struct permits_kind *kind, stru
                 if (call)
                         new = barge ? old | PERMITS_TRYING : old + PERMITS_ONE;
                 else
-                        new = (old & ~(PERMITS_LOCKED | PERMITS_WAITED)) |
-                              (p->list.first ? PERMITS_WAITED : 0);
+                        new = unlocked(old, p, kind);
                 /* [LK1] acquire: what the giver wrote goes on to the waiter. [LK2] release pairs
                  * with lock_list() and permits_give(): the list. The last touch of the object. */
                 if (!cas_acq_rel_u64(&p->word, &old, new))
@@ -94,12 +106,13 @@ static void unlock_list(struct permits *p, const struct permits_kind *kind, stru
         wakelist_wake(woken, kind->signal);
 }
 
-/* What the word becomes by giving one. If the caller gets the list, it has the permit, too. */
+/* What the word becomes by giving one. If the caller gets the list, it has the permit, too. While
+ * somebody else has the list, each one is for one of those who wait. */
 static uint64_t given(uint64_t word, const struct permits_kind *kind)
 {
         if ((word & (PERMITS_TRYING | PERMITS_WAITED | PERMITS_LOCKED)) == PERMITS_WAITED)
                 return word | PERMITS_LOCKED;
-        if (kind->binary && permits_there(word, kind->most))
+        if (kind->binary && permits_there(word, kind->most) && !(word & PERMITS_WAITED))
                 return word;
         return word - PERMITS_ONE;
 }

@@ -253,21 +253,26 @@ static void attach(struct stack_pool *pool, struct slab *slab)
 
 void stack_pool_trim(struct stack_pool *pool)
 {
-        struct slab *gone = NULL, *chain, *slab;
+        struct slab *chain, *slab;
 
         stack_pool_lock(pool);
-        chain = detach_dirty(pool, &gone);
-        stack_pool_unlock(pool);
-        unmap_chain(gone);
-        for (slab = chain; slab; slab = slab->chain)
-                for (struct stack *stack = slab->trimmed; stack; stack = stack->next)
-                        stack_discard(stack);
-        if (!chain)
-                return;
-        stack_pool_lock(pool);
-        for (slab = chain; slab; slab = slab->chain)
-                attach(pool, slab);
-        stack_pool_unlock(pool);
+        /* Another round for what has come back to those slabs meanwhile, which all others have left
+         * to us. Bound: each needs that. */
+        for (;;) {
+                struct slab *gone = NULL;
+
+                chain = detach_dirty(pool, &gone);
+                stack_pool_unlock(pool);
+                unmap_chain(gone);
+                if (!chain)
+                        return;
+                for (slab = chain; slab; slab = slab->chain)
+                        for (struct stack *stack = slab->trimmed; stack; stack = stack->next)
+                                stack_discard(stack);
+                stack_pool_lock(pool);
+                for (slab = chain; slab; slab = slab->chain)
+                        attach(pool, slab);
+        }
 }
 
 struct slab *stack_pool_empty(struct stack_pool *pool)

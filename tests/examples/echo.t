@@ -283,7 +283,7 @@ sub server_operations {
         for my $fd (glob "/proc/$pid/fd/*") {
                 next unless (readlink $fd // '') =~ /io_uring/;
                 open my $in, '<', $fd =~ s/fd/fdinfo/r or next;
-                $lines += grep { /op=|user_data=/ } <$in>;
+                $lines += grep { /op=|user_data=/ && !/op=6,/ } <$in>; # not the sentinel's polls
         }
         return $lines;
 }

@@ -475,10 +475,56 @@ static void test_kept_change(void)
         close(events[1]);
 }
 
+/* ------------------------------------------------------------------ a burst */
+
+enum { BURST = 6000 };
+
+struct burst {
+        struct skua_io ops[BURST];
+        struct skua_group group;
+};
+
+static void burst_done(struct skua_worker *self, struct skua_job *job)
+{
+        (void)self;
+        atomic_fetch_add(
+                skua_container(job, struct skua_io, job)->res ? &ended_count : &accepted_count, 1);
+}
+
+/* More than ring and queue of completions hold, in one job. */
+static void burst_run(struct skua_worker *self, void *arg)
+{
+        struct burst *b = arg;
+        struct skua_target where = SKUA_TARGET_INIT;
+
+        where.group = &b->group;
+        for (unsigned i = 0; i < BURST; i++)
+                io_uring_prep_nop(skua_io_prepare_to(self, &b->ops[i], burst_done, &where));
+}
+
+static void test_burst(unsigned workers)
+{
+        struct skua_options options = SKUA_OPTIONS_INIT;
+        struct burst *b = calloc(1, sizeof *b);
+        struct skua *rt;
+
+        options.flags = SKUA_NO_RING;
+        rt = rig_start(workers, &options);
+        atomic_store(&accepted_count, 0);
+        atomic_store(&ended_count, 0);
+        skua_group_init(&b->group);
+        skua_run(rt, burst_run, b);
+        skua_group_wait(&b->group, -1);
+        rig_stop(rt);
+        tap_ok(atomic_load(&accepted_count) == BURST && !atomic_load(&ended_count),
+               "more at once than there is room for, %u workers", workers);
+        free(b);
+}
+
 int main(void)
 {
         signal(SIGPIPE, SIG_IGN);
-        tap_plan(26, 120);
+        tap_plan(28, 120);
         test_only_here();
         test_echo(1);
         test_echo(2);
@@ -486,5 +532,7 @@ int main(void)
         test_stop(SKUA_CANCEL);
         test_full();
         test_kept_change();
+        test_burst(1);
+        test_burst(2);
         return tap_done();
 }

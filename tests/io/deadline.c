@@ -164,6 +164,36 @@ static void read_and_stay(struct skua_worker *self, void *arg)
                 sched_yield();
 }
 
+/* The same before it has said that it has filled it in. */
+static void poll_and_stay(struct skua_worker *self, void *arg)
+{
+        struct scene *s = arg;
+        struct io_uring_sqe *sqe;
+        int64_t end_ns = s->deadline_ns + SOON_NS;
+
+        prepare(self, &s->ops[0], s, &sqe);
+        io_uring_prep_poll_multishot(sqe, s->pair[0], POLLIN);
+        while (skua_now_ns() < end_ns)
+                sched_yield();
+}
+
+static void check_unsealed(void)
+{
+        static struct scene s;
+        struct skua *rt = rig_start(2, NULL);
+        unsigned wrong = 0;
+
+        pair_make(s.pair);
+        for (unsigned i = 0; i < rig_rounds(20); i++) {
+                play(rt, &s, poll_and_stay, SOON_NS);
+                wait_all(&s);
+                wrong += atomic_load(&s.ops[0].res) != -ETIMEDOUT;
+        }
+        rig_stop(rt);
+        pair_close(s.pair);
+        tap_is(wrong, 0, "a deadline passes while the operation is being filled in");
+}
+
 static void check_rescued(void)
 {
         static struct scene s;
@@ -186,10 +216,10 @@ static void check_rescued(void)
 int main(void)
 {
         need_ring();
-        tap_plan(CHECKS * RUNS + 1, 120);
+        tap_plan(CHECKS * RUNS + 2, 120);
         check_all(2, SKUA_NO_RING);
         if (kernel_is_old()) {
-                tap_skip(CHECKS * (RUNS - 1) + 1,
+                tap_skip(CHECKS * (RUNS - 1) + 2,
                          "Linux before 6.7 cancels shared reads by itself");
                 return tap_done();
         }
@@ -197,5 +227,6 @@ int main(void)
         check_all(2, 0);
         check_all(8, 0);
         check_rescued();
+        check_unsealed();
         return tap_done();
 }

@@ -6,7 +6,7 @@
 #include "core/runtime.h"
 #include "io/ops.h"
 
-enum { CHECKS = 23, PAIRS = 8, EACH = 4 };
+enum { CHECKS = 24, PAIRS = 8, EACH = 4 };
 
 /* Some connections, on each some operations, begun on all workers. */
 struct bench {
@@ -281,6 +281,52 @@ static void test_chain(void)
         free(b);
 }
 
+/* What is endless begins only when a drain has asked for its end already. */
+static void chain_endless(struct skua_worker *self, void *arg)
+{
+        struct bench *b = arg;
+        struct io_uring_sqe *sqe;
+
+        skua_io_reserve(self, 2);
+        sqe = op_in(self, &b->ops[0][0], bench_done, &b->group);
+        io_uring_prep_recv(sqe, b->fds[0][0], b->ops[0][0].data, 1, 0);
+        sqe->flags |= IOSQE_IO_LINK;
+        sqe = op_in(self, &b->ops[0][1], bench_done, &b->group);
+        io_uring_prep_poll_multishot(sqe, b->fds[0][1], POLLIN);
+}
+
+static void *drain_run(void *arg)
+{
+        skua_stop(arg, SKUA_DRAIN);
+        return NULL;
+}
+
+static void test_chain_endless(void)
+{
+        struct skua *rt = rig_start(1, NULL);
+        struct runtime *runtime = runtime_of(rt);
+        struct bench *b = calloc(1, sizeof *b);
+        pthread_t thread;
+        uint64_t parks;
+
+        skua_group_init(&b->group);
+        pair_make(b->fds[0]);
+        b->ops[0][0].arg = b->ops[0][1].arg = b;
+        run_on(rt, 0, chain_endless, b);
+        wait_parked(rt);
+        parks = load_relaxed_u64(&runtime->workers[0]->count.parks); /* relaxed: it sleeps */
+        thread = go(drain_run, rt);
+        /* relaxed: it has been woken, has asked, and sleeps again. */
+        while (load_relaxed_u64(&runtime->workers[0]->count.parks) == parks)
+                sched_yield();
+        send(b->fds[0][1], "x", 1, 0);
+        pthread_join(thread, NULL);
+        tap_ok(b->ops[0][0].res == 1 && b->ops[0][1].res == -ECANCELED,
+               "drained while something endless stands in a chain");
+        pair_close(b->fds[0]);
+        free(b);
+}
+
 /* ------------------------------------------------------------------ nothing is left */
 
 static void test_left(void)
@@ -315,5 +361,6 @@ int main(void)
         test_within(2);
         test_left();
         test_chain();
+        test_chain_endless();
         return tap_done();
 }
