@@ -20,22 +20,30 @@ static int own_uring(struct skua_worker *self, struct io_uring **uring)
 SKUA_API int skua_io_register_files(struct skua_worker *self, const int *fds, unsigned count)
 {
         struct io_uring *uring;
-        int error = own_uring(self, &uring);
+        int result = own_uring(self, &uring);
 
-        if (error)
-                return error;
-        return count ? io_uring_register_files(uring, fds, count)
-                     : io_uring_unregister_files(uring);
+        if (result)
+                return result;
+        /* The kernel may wait for what is under way, and a kick interrupts that. Bound: the
+         * signals that come. */
+        do
+                result = count ? io_uring_register_files(uring, fds, count)
+                               : io_uring_unregister_files(uring);
+        while (result == -EINTR);
+        return result;
 }
 
 SKUA_API int skua_io_register_buffers(struct skua_worker *self, const struct iovec *buffers,
                                       unsigned count)
 {
         struct io_uring *uring;
-        int error = own_uring(self, &uring);
+        int result = own_uring(self, &uring);
 
-        if (error)
-                return error;
-        return count ? io_uring_register_buffers(uring, buffers, count)
-                     : io_uring_unregister_buffers(uring);
+        if (result)
+                return result;
+        do /* as above */
+                result = count ? io_uring_register_buffers(uring, buffers, count)
+                               : io_uring_unregister_buffers(uring);
+        while (result == -EINTR);
+        return result;
 }
