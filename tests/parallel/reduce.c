@@ -309,6 +309,7 @@ static void test_edges(void)
                 tap_is(take_wrong(), 0, "bad calls touch nothing, an empty range is the identity");
                 for (unsigned i = rig_rounds(60); i; i--) {
                         struct edges e = {.cancels = i % 2, .sum = 1234};
+                        bool late;
                         int result;
 
                         skua_group_init(&e.group);
@@ -316,8 +317,10 @@ static void test_edges(void)
                         skua_group_submit(rt, &e.group, &e.job);
                         result = skua_group_wait(&e.group, -1);
                         wrong += result != (e.cancels ? -ECANCELED : 0);
-                        wrong += e.returned != (e.cancels ? -ECANCELED : -EDOM);
-                        wrong += e.sum != e.ran || (e.ran == 5000) == e.cancels;
+                        /* The others may be through before it gets so far as to cancel. */
+                        late = workers > 1 && e.cancels && e.ran == 5000;
+                        wrong += e.returned != (late ? 0 : e.cancels ? -ECANCELED : -EDOM);
+                        wrong += e.sum != e.ran || (!late && (e.ran == 5000) == e.cancels);
                 }
                 rig_stop(rt);
                 tap_is(take_wrong(), 0, "errors are returned, a cancelled fold is what has run");
