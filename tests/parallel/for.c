@@ -501,7 +501,11 @@ static void test_cancel(void)
                         skua_group_submit(rt, &q.group, &q.job);
                         skua_group_wait(&q.group, -1);
                         skua_group_wait(&q.parent, -1);
-                        results += q.result == -ECANCELED && q.ran < 100000;
+                        /* The others may be through before one gets so far as to cancel. */
+                        if (workers > 1 && q.ran == 100000)
+                                results += q.result == 0;
+                        else
+                                results += q.result == -ECANCELED && q.ran < 100000;
                         /* Each worker may have looked just before. */
                         late += q.after > workers - 1;
                 }
