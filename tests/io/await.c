@@ -239,6 +239,14 @@ static int recv_until_task(struct skua_worker *self, struct task *task)
         return (int)skua_await_recv_until(self, task->fds[1], &byte, 1, 0, skua_now_ns() + 2 * MS);
 }
 
+static int recv_in_time_task(struct skua_worker *self, struct task *task)
+{
+        char byte;
+
+        return (int)skua_await_recv_until(self, task->fds[1], &byte, 1, 0,
+                                          skua_now_ns() + 3600000 * MS);
+}
+
 static int past_task(struct skua_worker *self, struct task *task)
 {
         char byte;
@@ -256,7 +264,7 @@ static int short_task(struct skua_worker *self, struct task *task)
         char bytes[10];
 
         return (int)skua_await_recv_all(self, task->fds[1], bytes, sizeof bytes, 0,
-                                        skua_now_ns() + 5 * MS);
+                                        skua_now_ns() + 200 * MS);
 }
 
 static int masked_task(struct skua_worker *self, struct task *task)
@@ -294,7 +302,7 @@ static void check_early(struct skua *rt)
         tap_is(task_end(&task), -ETIMEDOUT, "one with a deadline, too");
         if (send(task.fds[0], "ab", 2, 0) != 2)
                 abort();
-        task_begin(rt, &task, recv_until_task);
+        task_begin(rt, &task, recv_in_time_task);
         tap_is(task_end(&task), 1, "what comes before it is received");
         task_begin(rt, &task, past_task);
         tap_is(task_end(&task), -ETIMEDOUT, "after it nothing is begun");
