@@ -228,7 +228,6 @@ static bool look(struct worker *w, struct worker *other, int64_t now)
         struct watched *watched = &watch->others[other->index];
         /* [IO3] pairs with open_io(). */
         struct io *io = load_acquire_ptr(&other->io_seen);
-
         /* One in plain memory is not watched; but its operations have deadlines. */
         bool watched_ring = io && !io->ring.fallback;
 

@@ -282,6 +282,26 @@ static void closing_close(struct skua_worker *self, void *arg)
         skua_io_close(self, &c->close.io, c->fds[0], closing_closed);
 }
 
+/* A receive on each worker, and one that closes. */
+static void closing_begin(struct closing *c, struct skua *rt, unsigned workers, unsigned closer)
+{
+        skua_group_init(&c->group);
+        pair_make(c->fds);
+        op_init(&c->close, &c->closed);
+        for (unsigned k = 0; k < workers; k++)
+                run_on(rt, k, closing_receive, c);
+        run_on(rt, closer, closing_close, c);
+}
+
+static unsigned closing_not_cancelled(struct closing *c, unsigned workers)
+{
+        unsigned wrong = 0;
+
+        for (unsigned k = 0; k < workers; k++)
+                wrong += c->ops[k].calls != 1 || c->ops[k].res != -ECANCELED;
+        return wrong;
+}
+
 static void test_close(unsigned workers)
 {
         struct skua *rt = rig_start(workers, NULL);
@@ -290,16 +310,10 @@ static void test_close(unsigned workers)
         for (unsigned i = 0; i < rig_rounds(200); i++) {
                 struct closing *c = calloc(1, sizeof *c);
 
-                skua_group_init(&c->group);
-                pair_make(c->fds);
-                op_init(&c->close, &c->closed);
-                for (unsigned k = 0; k < workers; k++)
-                        run_on(rt, k, closing_receive, c);
-                run_on(rt, i % workers, closing_close, c);
+                closing_begin(c, rt, workers, i % workers);
                 tally_wait(&c->closed, 1);
                 wrong += skua_group_wait(&c->group, -1) != 0;
-                for (unsigned k = 0; k < workers; k++)
-                        wrong += c->ops[k].calls != 1 || c->ops[k].res != -ECANCELED;
+                wrong += closing_not_cancelled(c, workers);
                 wrong += c->close.res != 0 || fcntl(c->fds[0], F_GETFD) >= 0;
                 early += c->early;
                 close(c->fds[1]);
@@ -352,15 +366,9 @@ static void test_close_stop(unsigned workers)
                 struct skua *rt = rig_start(workers, NULL);
                 struct closing *c = calloc(1, sizeof *c);
 
-                skua_group_init(&c->group);
-                pair_make(c->fds);
-                op_init(&c->close, &c->closed);
-                for (unsigned k = 0; k < workers; k++)
-                        run_on(rt, k, closing_receive, c);
-                run_on(rt, i % workers, closing_close, c);
+                closing_begin(c, rt, workers, i % workers);
                 wrong += skua_stop(rt, SKUA_CANCEL) != 0;
-                for (unsigned k = 0; k < workers; k++)
-                        wrong += c->ops[k].calls != 1 || c->ops[k].res != -ECANCELED;
+                wrong += closing_not_cancelled(c, workers);
                 wrong += c->close.calls != 1 || c->close.res != 0;
                 wrong += fcntl(c->fds[0], F_GETFD) >= 0;
                 early += c->early;

@@ -245,17 +245,24 @@ static void test_within(unsigned workers)
 
 /* ------------------------------------------------------------------ the last end */
 
-/* What has come to the end of its chain when everything is cancelled. */
-static void chain_run(struct skua_worker *self, void *arg)
+/* A receive, and the entry of what stands behind it. */
+static struct io_uring_sqe *chain_begin(struct skua_worker *self, struct bench *b, uint8_t link)
 {
-        struct bench *b = arg;
         struct io_uring_sqe *sqe;
 
         skua_io_reserve(self, 2);
         sqe = op_in(self, &b->ops[0][0], bench_done, &b->group);
         io_uring_prep_recv(sqe, b->fds[0][0], b->ops[0][0].data, 1, 0);
-        sqe->flags |= IOSQE_IO_HARDLINK;
-        sqe = op_in(self, &b->ops[0][1], bench_done, &b->group);
+        sqe->flags |= link;
+        return op_in(self, &b->ops[0][1], bench_done, &b->group);
+}
+
+/* What has come to the end of its chain when everything is cancelled. */
+static void chain_run(struct skua_worker *self, void *arg)
+{
+        struct bench *b = arg;
+        struct io_uring_sqe *sqe = chain_begin(self, b, IOSQE_IO_HARDLINK);
+
         io_uring_prep_recv(sqe, b->fds[0][0], b->ops[0][1].data, 1, 0);
 }
 
@@ -285,13 +292,8 @@ static void test_chain(void)
 static void chain_endless(struct skua_worker *self, void *arg)
 {
         struct bench *b = arg;
-        struct io_uring_sqe *sqe;
+        struct io_uring_sqe *sqe = chain_begin(self, b, IOSQE_IO_LINK);
 
-        skua_io_reserve(self, 2);
-        sqe = op_in(self, &b->ops[0][0], bench_done, &b->group);
-        io_uring_prep_recv(sqe, b->fds[0][0], b->ops[0][0].data, 1, 0);
-        sqe->flags |= IOSQE_IO_LINK;
-        sqe = op_in(self, &b->ops[0][1], bench_done, &b->group);
         io_uring_prep_poll_multishot(sqe, b->fds[0][1], POLLIN);
 }
 

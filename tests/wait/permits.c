@@ -5,18 +5,14 @@
  */
 #include "wait/permits.c"
 
+#include "wait/event.c"
+
 #include "core/crew.h"
 #include "rig.h"
 
 enum { CHECKS = 9 };
 
 static struct skua_event event;
-static const struct permits_kind kind = {.most = 0, .binary = true, .signal = true};
-
-static struct permits *permits(void)
-{
-        return (struct permits *)(void *)&event;
-}
 
 static void *wait_for_post(void *arg)
 {
@@ -34,15 +30,15 @@ static void unlock(void)
 {
         struct wakelist woken = {NULL, NULL};
 
-        unlock_list(permits(), &kind, &woken);
+        unlock_list(permits_of(&event), &kind, &woken);
 }
 
 static unsigned listed(void)
 {
         unsigned count = 0;
 
-        lock_list(permits(), NEVER, 0);
-        for (struct listed *l = permits()->list.first; l; l = l->next)
+        lock_list(permits_of(&event), NEVER, 0);
+        for (struct listed *l = permits_of(&event)->list.first; l; l = l->next)
                 count++;
         unlock();
         return count;
@@ -60,7 +56,7 @@ static void test_posts(unsigned waiters, unsigned posts, bool set)
                 threads[i] = go(wait_for_post, NULL);
         while (listed() < waiters)
                 sched_yield();
-        lock_list(permits(), NEVER, 0);
+        lock_list(permits_of(&event), NEVER, 0);
         for (unsigned i = 0; i < posts; i++)
                 skua_event_post(&event);
         unlock();
