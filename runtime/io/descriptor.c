@@ -138,7 +138,8 @@ static void cancel_side(struct fallback *f, int fd, unsigned side)
 }
 
 /* Watched already, or so we think: a file that was closed behind our back is not, and whoever waits
- * for it will wait for ever. */
+ * for it will wait for ever, unless its number is used again: then they are cancelled, lest they
+ * take what is the new file's. */
 static int watch_more(struct fallback *f, struct request *r, uint32_t events)
 {
         struct descriptor *d = &f->table[r->sqe.fd];
@@ -154,6 +155,8 @@ static int watch_more(struct fallback *f, struct request *r, uint32_t events)
                 if (result != -ENOENT && result != -EPERM && result != -EBADF)
                         goto known;
                 d->side[r->edges].armed = 0;
+        }
+        if (d->side[r->edges].first) {
                 cancel_side(f, r->sqe.fd, r->edges);
                 events = r->events;
         }
@@ -210,6 +213,24 @@ void descriptor_forget(struct fallback *f, int fd)
         }
 }
 
+/* Takes what is watched for at a descriptor into a new set, if it is still the file that the old
+ * one has. -ENOMEM: perhaps another time. */
+static int carry_over(struct fallback *f, unsigned side, int fd, int old, int set)
+{
+        struct descriptor *d = &f->table[fd];
+        uint32_t events = (d->side[side].armed & ~IN_SET) | (side ? (uint32_t)EPOLLET : 0);
+        uint64_t data = data_of(d, fd, side);
+        int result = control(old, EPOLL_CTL_MOD, fd, events, data);
+
+        if (!result)
+                result = control(set, EPOLL_CTL_ADD, fd, events, data);
+        if (result == -ENOMEM || result == -ENOSPC)
+                return -ENOMEM;
+        if (result) /* closed: who waits there does so until the number is used again */
+                d->side[side].armed = 0;
+        return 0;
+}
+
 /* A set like the old one, without what should not be in it any more. Short of descriptors or
  * memory, the old one stays: what it tells is looked at in vain. */
 static void renew(struct fallback *f, unsigned side)
@@ -218,20 +239,9 @@ static void renew(struct fallback *f, unsigned side)
 
         if (set < 0)
                 return;
-        for (unsigned fd = 0; fd < f->table_count && !result; fd++) {
-                struct descriptor *d = &f->table[fd];
-                uint32_t edge = side ? (uint32_t)EPOLLET : 0;
-
-                if (d->side[side].armed)
-                        result = control(set, EPOLL_CTL_ADD, (int)fd,
-                                         (d->side[side].armed & ~IN_SET) | edge,
-                                         data_of(d, (int)fd, side));
-                if (result == -ENOMEM || result == -ENOSPC)
-                        break;
-                if (result) /* closed: who waits there does so for ever */
-                        d->side[side].armed = 0;
-                result = 0;
-        }
+        for (unsigned fd = 0; fd < f->table_count && !result; fd++)
+                if (f->table[fd].side[side].armed)
+                        result = carry_over(f, side, (int)fd, old, set);
         if (!result && !side && f->event_added)
                 result = control(set, EPOLL_CTL_ADD, f->offload.event, EPOLLIN, DATA_OWN);
         if (!result && !side && f->edges >= 0)

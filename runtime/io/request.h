@@ -131,6 +131,9 @@ bool attempt_pick(struct fallback *f, struct request *r);
 /* 0; -EALREADY: a thread has begun with it. */
 int request_withdraw(struct fallback *f, struct request *r);
 
+/* A descriptor is about to be closed: calls on it for which no thread has come are cancelled. */
+void withdraw_calls(struct fallback *f, int fd);
+
 /* What ASYNC_CANCEL, POLL_REMOVE and TIMEOUT_REMOVE answer. */
 int cancel_matching(struct fallback *f, const struct io_uring_sqe *sqe);
 int cancel_named(struct fallback *f, uint64_t user_data, unsigned opcode);

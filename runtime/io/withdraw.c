@@ -63,6 +63,17 @@ static bool cancel_bucket(struct fallback *f, struct request *r, const uint64_t 
         return true;
 }
 
+void withdraw_calls(struct fallback *f, int fd)
+{
+        struct request *next;
+
+        for (struct request *r = f->threaded; r; r = next) {
+                next = r->next;
+                if (r->sqe.fd == fd)
+                        request_withdraw(f, r);
+        }
+}
+
 static void cancel_descriptor(struct fallback *f, int fd, struct tally *t)
 {
         struct request *r, *next;

@@ -119,6 +119,48 @@ static void haunted(struct skua_worker *self, void *arg)
         close(other[1]);
 }
 
+/* Somebody waits at a number that was closed behind the ring's back when the set is made anew, for
+ * another one's sake; then the number is that of another file. */
+static void inherited(struct skua_worker *self, void *arg)
+{
+        unsigned *good = arg;
+        struct call heir, left, moved;
+        int fd[2], ghost[2], other[2], duplicate, free_number = dup(STDOUT_FILENO);
+        char text[8];
+
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) ||
+            socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ghost) ||
+            socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, other))
+                return;
+        io_uring_prep_recv(begin(self, &left), fd[0], text, 8, 0);
+        io_uring_prep_recv(begin(self, &moved), ghost[0], text, 8, 0);
+        settle(self);
+        skua_io_cancel(self, &moved.io);
+        skua_await_group(self, &moved.group);
+        duplicate = dup(ghost[0]);
+        close(free_number); /* for the new set */
+        close(fd[0]);
+        close(ghost[0]);
+        *good += send(ghost[1], "abc", 3, 0) == 3;
+        settle(self);
+        settle(self);
+        *good += atomic_load(&left.count) == 0;
+        *good += dup2(other[0], fd[0]) == fd[0];
+        io_uring_prep_recv(begin(self, &heir), fd[0], text, 8, 0);
+        settle(self);
+        *good += send(other[1], "abcd", 4, 0) == 4;
+        skua_await_group(self, &left.group);
+        skua_await_group(self, &heir.group);
+        *good += left.results[0] == -ECANCELED;
+        *good += heir.results[0] == 4;
+        close(duplicate);
+        close(fd[0]);
+        close(fd[1]);
+        close(ghost[1]);
+        close(other[0]);
+        close(other[1]);
+}
+
 static bool threads_busy(struct offload *o)
 {
         bool busy;
@@ -132,7 +174,7 @@ static bool threads_busy(struct offload *o)
 /* All threads hang in opening a pipe that nobody writes, and one more call waits for a thread. */
 static void busy_threads(struct skua_worker *self, void *arg)
 {
-        struct call one, opens[OFFLOAD_RUNNERS + 1];
+        struct call one, sync, opens[OFFLOAD_RUNNERS + 1];
         char path[96];
         int fd;
 
@@ -148,6 +190,11 @@ static void busy_threads(struct skua_worker *self, void *arg)
         DO("cancel what has begun", io_uring_prep_cancel, &opens[0].io, 0);
         DO("cancel what has not", io_uring_prep_cancel, &opens[OFFLOAD_RUNNERS].io, 0);
         end(self, &opens[OFFLOAD_RUNNERS], "cancelled");
+        fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        io_uring_prep_fsync(begin(self, &sync), fd, 0);
+        settle(self);
+        DO("close", io_uring_prep_close, fd);
+        end(self, &sync, "synchronised");
         fd = open(path, O_RDWR);
         for (unsigned i = 0; i < OFFLOAD_RUNNERS; i++) {
                 end(self, &opens[i], "opened");
@@ -166,7 +213,9 @@ static void test_threads(struct skua *rt)
         tap_is(seen.list[1].res, -EALREADY, "what a thread has begun is not cancelled");
         tap_is(seen.list[2].res, 0, "what has not begun is");
         tap_is(seen.list[3].res, -ECANCELED, "and says so");
-        for (unsigned i = 4; i < seen.count; i++)
+        tap_ok(seen.list[4].res == 0 && seen.list[5].res == -ECANCELED,
+               "nor what waits for a thread when its file is closed");
+        for (unsigned i = 6; i < seen.count; i++)
                 opened += seen.list[i].res == 1;
         tap_is(opened, OFFLOAD_RUNNERS, "the others end");
 }
@@ -191,6 +240,9 @@ static void test_only_here(void)
         good = 0;
         skua_run(rt, haunted, &good);
         tap_is(good, 6, "a closed file that lives on keeps nobody awake");
+        good = 0;
+        skua_run(rt, inherited, &good);
+        tap_is(good, 6, "what waits at a number does not take what is another file's");
         test_threads(rt);
         rig_stop(rt);
 }
@@ -526,7 +578,7 @@ static void test_burst(unsigned workers)
 int main(void)
 {
         signal(SIGPIPE, SIG_IGN);
-        tap_plan(28, 120);
+        tap_plan(30, 120);
         test_only_here();
         test_echo(1);
         test_echo(2);
