@@ -110,6 +110,17 @@ enum { CLOSE_LEAST_NS = 10000, CLOSE_DOUBLINGS = 10, CLOSE_HIDDEN_MOST = 256 };
 
 static void close_here(struct skua_worker *self, struct skua_job *job);
 
+/* A close that the kernel has handed to a thread of its own (a file with something to flush) is
+ * cancelled with all the rest by SKUA_CANCEL; the descriptor is closed all the same. */
+static void close_done(struct skua_worker *self, struct skua_job *job)
+{
+        struct skua_io *op = skua_container(job, struct skua_io, job);
+
+        if (op->res == -ECANCELED)
+                op->res = close((int)op->sqe_[CLOSE_FD]) ? -errno : 0;
+        ((skua_fn *)(uintptr_t)op->sqe_[CLOSE_DONE])(self, job);
+}
+
 /* Cancels on the ring op->sqe_[CLOSE_RING], or closes if there is none. */
 static void close_next(struct skua_worker *self, struct skua_job *job)
 {
@@ -117,7 +128,6 @@ static void close_next(struct skua_worker *self, struct skua_job *job)
         struct worker *w = worker_of(self);
         unsigned index = next_ring(w->runtime, (unsigned)op->sqe_[CLOSE_RING]);
         struct io_uring_sqe *sqe;
-        skua_fn *done;
 
         op->sqe_[CLOSE_RING] = index;
         if (index == w->index) {
@@ -131,8 +141,7 @@ static void close_next(struct skua_worker *self, struct skua_job *job)
                 worker_send(w->runtime, index, job);
                 return;
         }
-        done = (skua_fn *)(uintptr_t)op->sqe_[CLOSE_DONE];
-        sqe = skua_io_prepare(self, op, done);
+        sqe = skua_io_prepare(self, op, close_done);
         if (sqe) {
                 io_uring_prep_close(sqe, (int)op->sqe_[CLOSE_FD]);
                 return;
@@ -140,7 +149,7 @@ static void close_next(struct skua_worker *self, struct skua_job *job)
         /* No memory for a ring, hence no operations of this worker. */
         op->res = close((int)op->sqe_[CLOSE_FD]) ? -errno : 0;
         op->flags = 0;
-        skua_job_init(job, done);
+        skua_job_init(job, close_done);
         skua_spawn(self, job);
 }
 
@@ -192,6 +201,8 @@ static void close_here(struct skua_worker *self, struct skua_job *job)
         struct io *io = worker_of(self)->io;
         struct io_uring_sqe *sqe;
 
+        /* Also who waits for a buffer since a moment ago. */
+        io_reap_all(io);
         io_seal(io);
         io_lock(io);
         buffers_ask(io, (int)op->sqe_[CLOSE_FD]);

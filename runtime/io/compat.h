@@ -20,4 +20,6 @@ enum {
 #define COMPAT_FUTEX_PRIVATE     0x80u
 #define COMPAT_FUTEX_MATCH_ANY   0xffffffffu
 
+#define COMPAT_ERESTARTSYS 512 /* the kernel's own, which some operations let out */
+
 #endif

@@ -294,6 +294,21 @@ static void complete_awaited(struct skua_io *op, const struct io_uring_cqe *cqe)
                 io_awaited(op);
 }
 
+/* What the last completion says. A thread of the kernel's that was at it may have been interrupted;
+ * opening a file says so with a number that is not for users (Linux 6.18). */
+static int32_t last_result(const struct io *io, const struct skua_io *op, int32_t res)
+{
+        uint32_t state = op->state_;
+
+        if (state & IO_REFUSED)
+                return op->res;
+        if (res == -COMPAT_ERESTARTSYS)
+                res = -EINTR;
+        if (res == -EINTR && (state & IO_CANCEL || runtime_cancelling(io->worker->runtime)))
+                res = -ECANCELED;
+        return res == -ECANCELED && state & IO_LATE ? -ETIMEDOUT : res;
+}
+
 /* Takes one completion of an operation. False: no memory; it stays where it is. */
 static bool complete(struct io *io, struct worker *taker, struct skua_io *op,
                      const struct io_uring_cqe *cqe)
@@ -317,15 +332,10 @@ static bool complete(struct io *io, struct worker *taker, struct skua_io *op,
                 }
                 last.res = -ECANCELED;
         }
-        /* A thread of the kernel's that was at it has been interrupted. */
-        if (!more && state & IO_CANCEL && last.res == -EINTR)
-                last.res = -ECANCELED;
-        if (!more && state & IO_REFUSED)
-                last.res = op->res;
-        else if (!more && last.res == -ECANCELED && state & IO_LATE)
-                last.res = -ETIMEDOUT;
-        if (!more)
+        if (!more) {
+                last.res = last_result(io, op, last.res);
                 end_flight(io, op);
+        }
         count_add(&taker->count.completions, 1);
         if (!op->done_) {
                 complete_awaited(op, &last);

@@ -3,11 +3,14 @@
  * Early ends: an operation that is cancelled comes back once for the last time, whatever it is
  * doing, wherever it was issued and whoever asks; and closing a descriptor ends what is on it.
  */
+/* link: -luring */
+#include <mqueue.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "io/ops.h"
 
-enum { CHECKS = 28, MANY = 64 };
+enum { CHECKS = 31, MANY = 64 };
 
 struct many {
         struct op ops[MANY];
@@ -379,6 +382,66 @@ static void test_close_stop(unsigned workers)
         tap_ok(early == 0, "and after what it has cancelled: %u have not ended", early);
 }
 
+static void settle(struct skua_worker *self, unsigned turns)
+{
+        struct skua_group group;
+        struct op nop;
+
+        while (turns--) {
+                op_init(&nop, NULL);
+                io_uring_prep_nop(op_in(self, &nop, op_done, group_new(&group)));
+                skua_await_group(self, &group);
+        }
+}
+
+/* The kernel's only thread for this ring hangs in opening a pipe that nobody writes. */
+static void closing_behind(struct skua_worker *self, void *arg)
+{
+        struct closing *c = arg;
+        unsigned most[2] = {1, 1};
+        struct io_uring_sqe *sqe;
+
+        settle(self, 1);
+        io_uring_register_iowq_max_workers(&worker_of(self)->io->ring.uring, most);
+        sqe = op_in(self, &c->ops[0], op_done, &c->group);
+        io_uring_prep_openat(sqe, AT_FDCWD, c->data, O_RDONLY | O_CLOEXEC, 0);
+        sqe->flags |= IOSQE_ASYNC;
+        settle(self, 2);
+        skua_io_close(self, &c->close.io, c->fds[0], closing_closed);
+        settle(self, 20);
+}
+
+/* A file with something to flush is closed by a thread of the kernel's, when there is one. */
+static void test_close_flush(void)
+{
+        struct skua *rt = rig_start(1, NULL);
+        struct closing *c = calloc(1, sizeof *c);
+        char name[48], path[64];
+
+        snprintf(name, sizeof name, "/skua-close-%d", (int)getpid());
+        snprintf(path, sizeof path, "/tmp%s", name);
+        c->fds[0] = mq_open(name, O_RDONLY | O_CREAT | O_CLOEXEC, 0600, NULL);
+        if (c->fds[0] < 0 || mkfifo(path, 0600)) {
+                tap_skip(3, "no message queue or no pipe to be had");
+        } else {
+                mq_unlink(name);
+                c->data = path;
+                skua_group_init(&c->group);
+                op_init(&c->close, &c->closed);
+                run_on(rt, 0, closing_behind, c);
+                tap_ok(c->close.calls == 0, "a close that has not begun");
+                skua_stop(rt, SKUA_CANCEL);
+                rt = NULL;
+                unlink(path);
+                tap_ok(c->close.calls == 1 && c->close.res == 0 && fcntl(c->fds[0], F_GETFD) < 0,
+                       "closes, cancelled or not: %d", (int)c->close.res);
+                tap_is(c->ops[0].res, -ECANCELED, "what it waited for has been cancelled");
+        }
+        if (rt)
+                rig_stop(rt);
+        free(c);
+}
+
 /* ------------------------------------------------------------------ registered */
 
 static void use_registered(struct skua_worker *self, void *arg)
@@ -434,6 +497,7 @@ int main(void)
         test_close_stop(1);
         test_close_stop(2);
         test_close_stop(RIG_WORKERS_MAX);
+        test_close_flush();
         rt = rig_start(2, NULL);
         run_on(rt, 1, use_registered, NULL);
         rig_stop(rt);
