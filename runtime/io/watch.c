@@ -125,6 +125,12 @@ static bool ring_waits(const struct io *io)
         return ring_ready(ring) || ring_hides(ring) || unsent;
 }
 
+/* Who sleeps in its ring looks at it by itself. relaxed: a hint. */
+static bool keeps_back(const struct io *io)
+{
+        return !load_relaxed_u32(&io->asleep) && ring_waits(io);
+}
+
 /* Has a timer of the worker expired? Else, if it is awake, when it will. */
 static bool timer_waits(struct worker *w, const struct worker *other, int64_t now)
 {
@@ -212,7 +218,7 @@ static bool poll_ring(struct worker *w, struct io *io, struct watched *watched)
         /* [WA3] pairs with the kernel's barrier between a completion and its look at the flag:
          * either it signals the event, or we see the completion. */
         fence_seq_cst();
-        if (!load_relaxed_u32(&io->asleep) && ring_waits(io)) { /* relaxed: as above */
+        if (keeps_back(io)) {
                 ring_set_event(&io->ring, false);
                 return true;
         }
@@ -231,7 +237,7 @@ static bool look(struct worker *w, struct worker *other, int64_t now)
         /* One in plain memory is not watched; but its operations have deadlines. */
         bool watched_ring = io && !io->ring.fallback;
 
-        if (timer_waits(w, other, now) || (watched_ring && ring_waits(io))) {
+        if (timer_waits(w, other, now) || (watched_ring && keeps_back(io))) {
                 if (watched_ring)
                         ring_set_event(&io->ring, false);
                 return judge(w, other, io, now);
@@ -322,8 +328,13 @@ void watch_awake(struct worker *w)
         /* [WA4] relaxed, behind the exchange of `asleep`. */
         uint32_t sentinel = load_relaxed_u32(&w->runtime->sentinel);
 
-        if (sentinel && sentinel != w->index + 1)
-                ring_set_event(&w->io->ring, true);
+        if (!sentinel || sentinel == w->index + 1)
+                return;
+        ring_set_event(&w->io->ring, true);
+        /* [WA3] as in poll_ring(): what came while the event was off is nobody's to see. */
+        fence_seq_cst();
+        if (ring_hides(&w->io->ring))
+                park_wake_worker(w->runtime, sentinel - 1);
 }
 
 void watch_leave(struct worker *w)
