@@ -249,6 +249,8 @@ static void serve(void *arg)
 
         snprintf(name, sizeof name, "%.6s-b%02u", t->pool->rt->name, t->number);
         kernel_thread_name(name);
+        /* Failing that it stays where the worker is that has started it. */
+        placement_unbind_thread(&t->pool->rt->placement);
         pool_set(t);
         pool_lock(t->pool);
         while (next(t, &item)) {

@@ -172,7 +172,7 @@ static int alloc_tables(struct placement *p, const struct draft *d)
                 return -ENOMEM;
         if (p->binding == PLACE_BIND_NONE)
                 return 0;
-        p->workers->mask = calloc(workers, p->mask_size);
+        p->workers->mask = calloc(workers + 1, p->mask_size);
         return p->workers->mask ? 0 : -ENOMEM;
 }
 
@@ -210,6 +210,11 @@ static void fill_mask(const struct draft *d, const struct placement *p, struct p
         }
 }
 
+static cpu_set_t *mask_at(const struct placement *p, unsigned index)
+{
+        return (cpu_set_t *)(void *)((char *)p->workers->mask + index * p->mask_size);
+}
+
 static void fill_workers(struct draft *d, struct placement *p)
 {
         for (unsigned i = 0; i < d->workers; i++) {
@@ -223,9 +228,14 @@ static void fill_workers(struct draft *d, struct placement *p)
                 w->rings = p->workers->rings + (size_t)i * (p->node_count + 2);
                 if (p->binding == PLACE_BIND_NONE)
                         continue;
-                w->mask = (cpu_set_t *)(void *)((char *)p->workers->mask + i * p->mask_size);
+                w->mask = mask_at(p, i);
                 fill_mask(d, p, w, home);
         }
+        if (p->binding == PLACE_BIND_NONE)
+                return;
+        p->everywhere = mask_at(p, d->workers);
+        for (unsigned i = 0; i < d->t->cpu_count; i++)
+                CPU_SET_S(d->t->cpus[i].id, p->mask_size, p->everywhere);
 }
 
 /* The ring in which `worker` has `other`: a kind, and for remote ones the place of the node. */
@@ -374,11 +384,17 @@ void placement_fini(struct placement *p)
         memset(p, 0, sizeof *p);
 }
 
+static int bind_to(const struct placement *p, const cpu_set_t *mask)
+{
+        return mask && sched_setaffinity(0, p->mask_size, mask) ? -errno : 0;
+}
+
 int placement_bind_thread(const struct placement *p, unsigned index)
 {
-        const struct placement_worker *w = &p->workers[index];
+        return bind_to(p, p->workers[index].mask);
+}
 
-        if (!w->mask)
-                return 0;
-        return sched_setaffinity(0, p->mask_size, w->mask) == 0 ? 0 : -errno;
+int placement_unbind_thread(const struct placement *p)
+{
+        return bind_to(p, p->everywhere);
 }

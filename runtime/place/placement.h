@@ -47,9 +47,10 @@ struct placement {
         unsigned cpu_limit; /* length of cpu_node */
         unsigned *cpu_node; /* CPU number -> placement node, nearest for nodes without workers */
         unsigned system_node_limit; /* length of system_node */
-        int *system_node; /* system node number -> placement node (nearest with workers), or
-                             -1: no such node */
-        size_t mask_size; /* bytes of each mask */
+        int *system_node;      /* system node number -> placement node (nearest with workers), or
+                                  -1: no such node */
+        size_t mask_size;      /* bytes of each mask */
+        cpu_set_t *everywhere; /* all the CPUs that may be used; NULL: nobody is bound */
         enum placement_binding binding;
         const char *binding_reason; /* static text for skua-topo */
 };
@@ -73,5 +74,8 @@ void placement_fini(struct placement *p);
 /* Binds the calling thread as worker `index` is to be. 0 or a negative errno (the caller logs it
  * and goes on: CPUs may have gone since). */
 int placement_bind_thread(const struct placement *p, unsigned index);
+
+/* The same for a thread that is no worker but may have been started by one: it may run anywhere. */
+int placement_unbind_thread(const struct placement *p);
 
 #endif

@@ -62,7 +62,7 @@ static const enum placement_binding bindings[2][2][2][2] = {
          {{PLACE_BIND_CACHE, PLACE_BIND_NONE}, {PLACE_BIND_CPU, PLACE_BIND_NONE}}},
 };
 
-enum { HOME_CASES = sizeof home_cases / sizeof *home_cases, OTHERS = 16 + 33 };
+enum { HOME_CASES = sizeof home_cases / sizeof *home_cases, OTHERS = 16 + 35 };
 
 static struct topology machine;
 static struct placement placed;
@@ -143,16 +143,22 @@ static void check_rings(unsigned worker, const char *expected)
                 printf("#   got %s\n", got);
 }
 
-static void check_mask(unsigned worker, const char *expected)
+static bool is_mask(const cpu_set_t *mask, const char *expected)
 {
         struct groups *g = groups_read(expected);
-        bool match = placed.workers[worker].mask != NULL;
+        bool match = mask != NULL;
 
         for (unsigned i = 0; match && i < placed.mask_size * 8; i++)
-                match = (bool)CPU_ISSET_S(i, placed.mask_size, placed.workers[worker].mask) ==
+                match = (bool)CPU_ISSET_S(i, placed.mask_size, mask) ==
                         (i < GROUPS_MAX && g->of[i] == 0);
-        tap_ok(match, "worker %u is bound to %s", worker, expected);
         free(g);
+        return match;
+}
+
+static void check_mask(unsigned worker, const char *expected)
+{
+        tap_ok(is_mask(placed.workers[worker].mask, expected), "worker %u is bound to %s", worker,
+               expected);
 }
 
 static void check_ring_cases(void)
@@ -197,6 +203,7 @@ static void check_masks(void)
         place(SMT_MACHINE, (struct placement_input){.pin = true, .workers = 9});
         check_mask(1, "2");
         check_mask(8, "0");
+        tap_ok(is_mask(placed.everywhere, "0-7"), "other threads to nothing of all that");
         unplace();
         place(SMT_MACHINE "; proc/self/status: x\nCpus_allowed_list: 0-2,4,6; "
                           "sys/fs/cgroup/cpu.max: 300000 100000",
@@ -204,9 +211,11 @@ static void check_masks(void)
         tap_is(placed.worker_count, 3, "workers by the quota");
         check_mask(0, "0-1,4");
         check_mask(1, "2,6");
+        tap_ok(is_mask(placed.everywhere, "0-2,4,6"), "other threads to what there is");
         unplace();
         place(SMT_MACHINE, (struct placement_input){.no_pin = true});
-        tap_ok(!placed.workers[0].mask && placement_bind_thread(&placed, 0) == 0,
+        tap_ok(!placed.workers[0].mask && placement_bind_thread(&placed, 0) == 0 &&
+                       !placed.everywhere && placement_unbind_thread(&placed) == 0,
                "bound to nothing");
         unplace();
 }
