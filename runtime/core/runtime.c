@@ -44,6 +44,29 @@ void runtime_log(struct runtime *rt, int level, const char *format, ...)
 
 /* ------------------------------------------------------------------ acceptance */
 
+static uint64_t phase_word(uint64_t generation, enum runtime_phase phase)
+{
+        return generation << RUNTIME_PHASE_BITS | phase;
+}
+
+/* The door says that the runtime has ended. It has, or that is only being tried: until it is known.
+ * True: it goes on. */
+static bool goes_on(struct runtime *rt, uint64_t generation)
+{
+        uint64_t draining = phase_word(generation, RUNTIME_DRAINING);
+
+        /* relaxed, all: the next steps of who stops it, whom the child of a fork does not have. */
+        while (!load_relaxed_u32(&rt->terminate) && !load_relaxed_u32(&rt->orphan) &&
+               load_relaxed_u64(&rt->phase) >= draining &&
+               load_relaxed_u64(&rt->phase) >> RUNTIME_PHASE_BITS == generation) {
+                /* [AC1] acquire pairs with seal(), which has taken it back. */
+                if (load_acquire_u64(&rt->door) / DOOR_GENERATION_ONE == generation)
+                        return true;
+                kernel_yield();
+        }
+        return false;
+}
+
 int runtime_accept(struct runtime *rt, uint64_t generation, bool outside)
 {
         /* [AC1] acq_rel pairs with close and stop, as for an injector's door. */
@@ -54,6 +77,8 @@ int runtime_accept(struct runtime *rt, uint64_t generation, bool outside)
         if ((self && self->runtime == rt) || blocking_runtime() == rt)
                 return 0;
         if (door / DOOR_GENERATION_ONE == generation && !(outside && door & DOOR_CLOSED))
+                return 0;
+        if (!outside && door / DOOR_GENERATION_ONE == generation + 1 && goes_on(rt, generation))
                 return 0;
         runtime_unaccept(rt);
         return -ESHUTDOWN;
@@ -154,11 +179,6 @@ static void settle(struct runtime *rt, const struct settings *settings)
         rt->handle = handle_of(rt, rt->generation);
         for (unsigned i = 0; i < rt->worker_count; i++)
                 worker_init(rt->workers[i], rt, i);
-}
-
-static uint64_t phase_word(uint64_t generation, enum runtime_phase phase)
-{
-        return generation << RUNTIME_PHASE_BITS | phase;
 }
 
 static void open_doors(struct runtime *rt, size_t queue_limit)
