@@ -423,8 +423,8 @@ SKUA_API int skua_reduce(struct skua_worker *self, size_t begin, size_t end, siz
  * first use, which allocates, and closed when its thread ends. Without io_uring (see
  * skua_stats.ring_path) the operations listed in skua_io(3) work all the same, others complete with
  * -EOPNOTSUPP. A drain cancels accepts, multishot operations and those that wait for a buffer, and
- * waits for the others; SKUA_CANCEL cancels all but closes. All calls are for jobs; none waits for
- * an operation.
+ * waits for the others; SKUA_CANCEL cancels all but closes (but see skua_io(3)). All calls are for
+ * jobs; none waits for an operation.
  *
  * Of one operation, from prepare to the last call of done:
  *                  | with cancel | with done         | with its deadline

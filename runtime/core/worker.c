@@ -637,8 +637,11 @@ static struct find search(struct worker *w)
                         continue;
                 if (w->trim_wanted)
                         stacks_idle(w, w->slept_ns);
-                if (sources_arm(w))
+                if (sources_arm(w)) {
                         park(w);
+                        if (w->io)
+                                io_woken(w);
+                }
                 /* relaxed: set before we were woken for it, or seen at the next park. */
                 if (load_relaxed_u32(&w->runtime->terminate))
                         leave_loop(w);

@@ -245,14 +245,19 @@ SKUA_API int skua_await_poll(struct skua_worker *self, int fd, unsigned mask)
 SKUA_API int skua_await_close(struct skua_worker *self, int fd)
 {
         struct worker *w = worker_of(self);
+        int result = -ECANCELED;
         struct io_uring_sqe *sqe;
         struct skua_io io;
 
-        /* Without a ring there is nothing to wait with; closing is never left out. */
-        if (w->isolated || !(sqe = skua_io_prepare(self, &io, NULL)))
-                return close(fd) ? -errno : 0;
-        io_uring_prep_close(sqe, fd);
-        return wait_for(w, &io, 0, true);
+        if (!w->isolated && (sqe = skua_io_prepare(self, &io, NULL))) {
+                io_uring_prep_close(sqe, fd);
+                result = wait_for(w, &io, 0, true);
+        }
+        /* Without a ring there is nothing to wait with, and see close_done() in cancel.c: closing
+         * is never left out. */
+        if (result == -ECANCELED)
+                result = close(fd) ? -errno : 0;
+        return result;
 }
 
 /* ------------------------------------------------------------------ several operations */

@@ -201,10 +201,9 @@ static void close_here(struct skua_worker *self, struct skua_job *job)
         struct io *io = worker_of(self)->io;
         struct io_uring_sqe *sqe;
 
-        /* Also who waits for a buffer since a moment ago. */
-        io_reap_all(io);
         io_seal(io);
         io_lock(io);
+        io_reap_all(io); /* who waits for a buffer since a moment ago */
         buffers_ask(io, (int)op->sqe_[CLOSE_FD]);
         io_unlock(io);
         cancel_here(worker_of(self));

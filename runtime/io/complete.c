@@ -304,7 +304,8 @@ static int32_t last_result(const struct io *io, const struct skua_io *op, int32_
                 return op->res;
         if (res == -COMPAT_ERESTARTSYS)
                 res = -EINTR;
-        if (res == -EINTR && (state & IO_CANCEL || runtime_cancelling(io->worker->runtime)))
+        if (res == -EINTR && !(state & IO_CLOSES) &&
+            (state & IO_CANCEL || runtime_cancelling(io->worker->runtime)))
                 res = -ECANCELED;
         return res == -ECANCELED && state & IO_LATE ? -ETIMEDOUT : res;
 }

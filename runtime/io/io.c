@@ -270,6 +270,13 @@ void io_sleep_end(struct worker *w)
         watch_awake(w);
 }
 
+void io_woken(struct worker *w)
+{
+        if (!queue_count(&w->batch))
+                io_turn(w);
+        watch_left(w);
+}
+
 static void await_wake(struct worker *w)
 {
         struct io *io = w->io;

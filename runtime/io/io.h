@@ -32,7 +32,8 @@ enum {
         IO_LATE = 1u << 6,    /* cancelled by its deadline */
         IO_CANCEL = 1u << 7,  /* cancelled: not to be issued again */
         IO_WAITS = 1u << 8,   /* for a buffer; the kernel does not have it */
-        IO_CHAINED = 1u << 9  /* others stand behind it */
+        IO_CHAINED = 1u << 9, /* others stand behind it */
+        IO_CLOSES = 1u << 10  /* interrupted, it has closed; cancelled, it has not */
 };
 
 struct io {
@@ -121,6 +122,9 @@ static inline bool io_sleeps(const struct worker *w)
  * state of the gate in which it sleeps. */
 uint32_t io_sleep_begin(struct worker *w);
 void io_sleep_end(struct worker *w);
+
+/* After it, before it turns to anything else: what has come is there for others to take. */
+void io_woken(struct worker *w);
 
 /* One sleep in the ring: until a completion, a notification of the worker's gate, or the deadline
  * (0: none). The gate is set to what io_sleep_begin() has said. */

@@ -111,6 +111,8 @@ void io_seal(struct io *io)
                 refuse(io, op, sqe, -EINVAL); /* it would wait for the operation that wakes us */
         else if (endless(sqe))
                 list_endless(io, op, sqe);
+        if (sqe->opcode == IORING_OP_CLOSE)
+                op->state_ |= IO_CLOSES;
         if (sqe->flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK))
                 chain(io, op);
         sqe->user_data = (uintptr_t)op;

@@ -331,10 +331,18 @@ void watch_awake(struct worker *w)
         if (!sentinel || sentinel == w->index + 1)
                 return;
         ring_set_event(&w->io->ring, true);
-        /* [WA3] as in poll_ring(): what came while the event was off is nobody's to see. */
+        /* [WA3] as in poll_ring(), for watch_left(). */
         fence_seq_cst();
-        if (ring_hides(&w->io->ring))
-                park_wake_worker(w->runtime, sentinel - 1);
+}
+
+/* What came while the event was off has told nobody. A request is seen also by one that is about to
+ * sleep, and makes it look again. */
+void watch_left(struct worker *w)
+{
+        uint32_t sentinel = load_relaxed_u32(&w->runtime->sentinel); /* relaxed: as above */
+
+        if (sentinel && sentinel != w->index + 1 && !w->io->ring.fallback && ring_waits(w->io))
+                gate_request(w->runtime, sentinel - 1, GATE_REQUEST_CANCEL);
 }
 
 void watch_leave(struct worker *w)

@@ -36,9 +36,11 @@ int64_t watch_deadline_ns(const struct worker *w); /* 0: none */
 bool watch_missing(const struct worker *w);
 void watch_opened(struct worker *w);
 
-/* Around the worker's sleep in its ring: its own wake-ups are nobody else's. */
+/* Around the worker's sleep in its ring: its own wake-ups are nobody else's. And when it has taken
+ * what has come: if that was not all, somebody shall look. */
 void watch_asleep(struct worker *w);
 void watch_awake(struct worker *w);
+void watch_left(struct worker *w);
 
 /* The worker has found work: somebody else shall look. */
 void watch_leave(struct worker *w);

@@ -67,6 +67,8 @@ void withdraw_calls(struct fallback *f, int fd)
 {
         struct request *next;
 
+        if (fd < 0) /* nor is AT_FDCWD closed */
+                return;
         for (struct request *r = f->threaded; r; r = next) {
                 next = r->next;
                 if (r->sqe.fd == fd)

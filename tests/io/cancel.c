@@ -10,7 +10,7 @@
 
 #include "io/ops.h"
 
-enum { CHECKS = 31, MANY = 64 };
+enum { CHECKS = 34, MANY = 64 };
 
 struct many {
         struct op ops[MANY];
@@ -244,6 +244,8 @@ struct closing {
         int fds[2];
         unsigned begun, early, bytes;
         char *data;
+        struct skua_job awaiting;
+        bool awaits;
 };
 
 static void closing_receive(struct skua_worker *self, void *arg)
@@ -407,12 +409,23 @@ static void closing_behind(struct skua_worker *self, void *arg)
         io_uring_prep_openat(sqe, AT_FDCWD, c->data, O_RDONLY | O_CLOEXEC, 0);
         sqe->flags |= IOSQE_ASYNC;
         settle(self, 2);
-        skua_io_close(self, &c->close.io, c->fds[0], closing_closed);
+        if (c->awaits)
+                skua_spawn(self, &c->awaiting);
+        else
+                skua_io_close(self, &c->close.io, c->fds[0], closing_closed);
         settle(self, 20);
 }
 
+static void closing_await(struct skua_worker *self, struct skua_job *job)
+{
+        struct closing *c = skua_container(job, struct closing, awaiting);
+
+        c->close.io.res = skua_await_close(self, c->fds[0]);
+        op_count(&c->close);
+}
+
 /* A file with something to flush is closed by a thread of the kernel's, when there is one. */
-static void test_close_flush(void)
+static void test_close_flush(bool awaits)
 {
         struct skua *rt = rig_start(1, NULL);
         struct closing *c = calloc(1, sizeof *c);
@@ -426,10 +439,13 @@ static void test_close_flush(void)
         } else {
                 mq_unlink(name);
                 c->data = path;
+                c->awaits = awaits;
+                skua_job_init(&c->awaiting, closing_await);
                 skua_group_init(&c->group);
                 op_init(&c->close, &c->closed);
                 run_on(rt, 0, closing_behind, c);
-                tap_ok(c->close.calls == 0, "a close that has not begun");
+                tap_ok(c->close.calls == 0, "a close that has not begun%s",
+                       awaits ? ", awaited" : "");
                 skua_stop(rt, SKUA_CANCEL);
                 rt = NULL;
                 unlink(path);
@@ -497,7 +513,8 @@ int main(void)
         test_close_stop(1);
         test_close_stop(2);
         test_close_stop(RIG_WORKERS_MAX);
-        test_close_flush();
+        test_close_flush(false);
+        test_close_flush(true);
         rt = rig_start(2, NULL);
         run_on(rt, 1, use_registered, NULL);
         rig_stop(rt);
