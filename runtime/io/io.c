@@ -188,7 +188,10 @@ void io_between(struct worker *w)
         struct io *io = w->io;
 
         io_seal(io);
-        ring_publish(&io->ring);
+        /* [WA5] pairs with poll_ring(): who has become idle before this sees what has been
+         * published, or we see that somebody is. */
+        if (ring_publish(&io->ring) && !w->alone)
+                fence_seq_cst();
         /* A reply shall not wait for the end of a long job, which the next one may be: always if
          * jobs are long, and else while there is more than enough of processors. */
         if (ring_unsent(&io->ring) && (w->jobs_long || (!w->alone && park_hungry(w->runtime))))
@@ -229,6 +232,7 @@ bool io_turn(struct worker *w)
         io_lock(io);
         count = io_reap(io, w);
         io_unlock(io);
+        watch_left(w);
         return count;
 }
 

@@ -87,13 +87,15 @@ static inline struct io_uring_sqe *ring_sqe(struct io_ring *ring)
         return &ring->sqes[ring->next++ & ring->sq_mask];
 }
 
-static inline void ring_publish(struct io_ring *ring)
+/* True: there was something to publish. */
+static inline bool ring_publish(struct io_ring *ring)
 {
         if (ring->published == ring->next)
-                return;
+                return false;
         ring->published = ring->next;
         /* [UR1] release pairs with the kernel's acquire, or with that in fallback.c. */
         store_release_u32(ring->sq_tail, ring->next);
+        return true;
 }
 
 /* Are there completions? Any thread. */

@@ -42,8 +42,10 @@ static void on_kick(int number)
         int saved = errno;
 
         (void)number;
-        if (w && w->io)
+        if (w && w->io) {
                 ring_enter_signal(&w->io->ring);
+                watch_left(w);
+        }
         errno = saved;
 }
 
@@ -216,7 +218,8 @@ static bool poll_ring(struct worker *w, struct io *io, struct watched *watched)
         if (!load_relaxed_u32(&io->asleep))
                 ring_set_event(&io->ring, true);
         /* [WA3] pairs with the kernel's barrier between a completion and its look at the flag:
-         * either it signals the event, or we see the completion. */
+         * either it signals the event, or we see the completion. [WA5] pairs with io_between(),
+         * behind the RMW by which we have begun to search. */
         fence_seq_cst();
         if (keeps_back(io)) {
                 ring_set_event(&io->ring, false);
@@ -335,13 +338,20 @@ void watch_awake(struct worker *w)
         fence_seq_cst();
 }
 
-/* What came while the event was off has told nobody. A request is seen also by one that is about to
- * sleep, and makes it look again. */
+/* The event does not tell of that: it was off when it came, or the kernel, which handles some 20
+ * ends each time it is entered, has put the others off, after it had made those visible (Linux
+ * 6.18); who looked between saw nothing. A request is seen also by one that is about to sleep, and
+ * makes it look again. */
 void watch_left(struct worker *w)
 {
-        uint32_t sentinel = load_relaxed_u32(&w->runtime->sentinel); /* relaxed: as above */
+        uint32_t sentinel;
 
-        if (sentinel && sentinel != w->index + 1 && !w->io->ring.fallback && ring_waits(w->io))
+        if (w->alone || w->io->ring.fallback || !ring_waits(w->io))
+                return;
+        /* [WA3] pairs with poll_ring(): either it sees what is left, or we see who looks. */
+        fence_seq_cst();
+        sentinel = load_relaxed_u32(&w->runtime->sentinel); /* relaxed: behind the fence */
+        if (sentinel && sentinel != w->index + 1)
                 gate_request(w->runtime, sentinel - 1, GATE_REQUEST_CANCEL);
 }
 

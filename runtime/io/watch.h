@@ -36,10 +36,12 @@ int64_t watch_deadline_ns(const struct worker *w); /* 0: none */
 bool watch_missing(const struct worker *w);
 void watch_opened(struct worker *w);
 
-/* Around the worker's sleep in its ring: its own wake-ups are nobody else's. And when it has taken
- * what has come: if that was not all, somebody shall look. */
+/* Around the worker's sleep in its ring: its own wake-ups are nobody else's. */
 void watch_asleep(struct worker *w);
 void watch_awake(struct worker *w);
+
+/* The worker has entered its ring, and may turn to something else: if that has left something
+ * there, somebody shall look. Async-signal-safe. */
 void watch_left(struct worker *w);
 
 /* The worker has found work: somebody else shall look. */

@@ -522,6 +522,33 @@ static void busy_with(unsigned rings)
         stop(SKUA_DRAIN);
 }
 
+static void keep_run(struct skua_worker *self, struct skua_job *job)
+{
+        wait_shots();
+        task_run(self, job);
+}
+
+/* The worker is asleep as they come, or not, and is woken by them or for the job that keeps it. */
+static void woken(void)
+{
+        unsigned set;
+
+        begin_any(2);
+        machine_io.watch = true;
+        machine_io.deferred = false;
+        give_rings(2);
+        skua_group_hold(&group, 1);
+        send_to(0, 0, shots_run);
+        set = start(shots_device, 0);
+        send_to(1, 0, keep_run);
+        skua_group_release(&group, 0);
+        wait_group();
+        model_threads_join(set);
+        task_done(&tasks[0], 1);
+        task_done(&tasks[1], 1);
+        stop(SKUA_DRAIN);
+}
+
 static void busy(void)
 {
         busy_with(2);
@@ -683,6 +710,7 @@ static const struct model_scenario scenarios[] = {
         {.name = "ring: several completions", .run = shots},
         {.name = "ring: several completions of a busy worker", .run = busy},
         {.name = "ring: several completions of a busy worker's first operation", .run = busy_first},
+        {.name = "ring: several completions as their worker gets a long job", .run = woken},
         {.name = "ring: several completions, taken by two", .run = two_takers},
         {.name = "ring: asleep with a helper, futex", .run = sleeper_futex, .share = 4},
         {.name = "ring: asleep with a helper, eventfd", .run = sleeper_event, .share = 4},

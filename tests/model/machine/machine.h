@@ -37,6 +37,9 @@ void rings_event_signal(unsigned event);
 int rings_event_open(void);
 void rings_forget(void);
 
+/* Of a ring's event: 8 if it has been signalled since the last time, else -1. */
+int rings_event_read(int fd);
+
 /* watch.c: takes another worker's completions, if it has any, as if it had been stuck for long.
  * True: there are jobs. */
 struct worker;

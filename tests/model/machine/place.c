@@ -111,6 +111,12 @@ int placement_bind_thread(const struct placement *p, unsigned index)
         return 0;
 }
 
+int placement_unbind_thread(const struct placement *p)
+{
+        (void)p;
+        return 0;
+}
+
 /* A stack is cleared where its control part will be, the rest is never read before it is written.
  */
 void *memory_map(size_t bytes, int node_id)

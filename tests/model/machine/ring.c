@@ -3,7 +3,9 @@
  * io/ring.h on the modelled machine, in place of io/ring.c: io_uring with the few operations that
  * scenarios use. An operation completes when it is submitted, when somebody signals or wakes what
  * it waits for, when it is cancelled, or when the device says so, which is a thread of the
- * scenario. What completes after its submission is, with deferral, seen only when the owner enters.
+ * scenario. What completes after its submission is, with deferral, seen only when the owner enters,
+ * PER_ENTRY each time: of others the flag is set after these are seen. The ring's event tells of a
+ * completion, and with deferral of the first that is to be seen at the next entry, while it is on.
  *
  * The kernel orders what a completion says before the completion, and nothing else: neither a
  * wake-up nor a look at a ring of its own gives a thread any order.
@@ -17,6 +19,7 @@
 #include "model.h"
 
 enum { ENTRIES = 8, COMPLETIONS = 4, OPERATIONS = 16, RINGS = 8, EVENTS = 8, RING_FD = 100 };
+enum { PER_ENTRY = 1 };
 
 struct operation {
         struct io_uring_sqe sqe;
@@ -38,8 +41,11 @@ struct kernel_ring {
         struct operation operations[OPERATIONS];
         struct completion waiting[OPERATIONS * 2]; /* for the owner to enter, or for room */
         unsigned waiting_count, posted;
-        uint32_t bell; /* the owner sleeps here */
-        bool deferred;
+        unsigned fresh; /* of those that wait: since the last entry */
+        uint32_t bell;  /* the owner sleeps here */
+        bool deferred, signalled;
+        struct word32 silent; /* the event is off */
+        struct word32 work;   /* counts what waits: the order between who adds and who shows */
 };
 
 struct machine_io machine_io;
@@ -85,15 +91,31 @@ static bool has_come(const struct kernel_ring *r, uint32_t head)
         return (int32_t)(model_kernel_load(&r->cq_tail, false) - head) > 0;
 }
 
-static bool is_ready(const struct kernel_ring *r)
-{
-        return model_kernel_load(&r->cq_tail, false) != model_kernel_load(&r->cq_head, false);
-}
-
 static void ring_bell(uint32_t *bell)
 {
         ++*bell;
         model_futex_wake(bell, 1);
+}
+
+static void complete(struct kernel_ring *r, struct operation *op, int32_t res, bool more);
+
+/* The ring's event, if it is on, and those who wait for that. */
+static void signal_event(const struct kernel_ring *seen)
+{
+        int fd = RING_FD + (int)(seen - rings);
+
+        fence_seq_cst(); /* between what has been made visible and the look */
+        if (model_kernel_load(&seen->silent, false))
+                return;
+        rings[seen - rings].signalled = true;
+        for (unsigned i = 0; i < ring_count; i++)
+                for (unsigned k = 0; k < OPERATIONS; k++) {
+                        struct operation *op = &rings[i].operations[k];
+
+                        if (op->held && !op->due && op->sqe.opcode == IORING_OP_POLL_ADD &&
+                            op->sqe.fd == fd)
+                                complete(&rings[i], op, 1, false);
+                }
 }
 
 /* False: there is no room. */
@@ -116,21 +138,26 @@ static bool post(struct kernel_ring *r, const struct completion *c)
         return true;
 }
 
-/* Shows what waits, as far as there is room. */
+/* Shows some of what waits, as far as there is room. */
 static void show(struct kernel_ring *r)
 {
-        unsigned shown = 0;
+        unsigned most = r->deferred ? PER_ENTRY : OPERATIONS * 2, shown = 0;
+        bool full = false;
 
         set_flag(r, IORING_SQ_TASKRUN, false);
-        while (shown < r->waiting_count && post(r, &r->waiting[shown]))
-                shown++;
+        model_kernel_load(&r->work, true);
+        r->fresh = 0;
+        while (shown < r->waiting_count && shown < most && !full) {
+                full = !post(r, &r->waiting[shown]);
+                shown += !full;
+        }
         r->waiting_count -= shown;
         memmove(r->waiting, r->waiting + shown, r->waiting_count * sizeof *r->waiting);
-        if (r->waiting_count || model_kernel_load(&r->sq_flags, false) & IORING_SQ_CQ_OVERFLOW)
-                set_flag(r, IORING_SQ_CQ_OVERFLOW, r->waiting_count);
+        if (full || model_kernel_load(&r->sq_flags, false) & IORING_SQ_CQ_OVERFLOW)
+                set_flag(r, IORING_SQ_CQ_OVERFLOW, full);
+        if (shown)
+                signal_event(r);
 }
-
-static void complete_polls(struct kernel_ring *seen);
 
 static void complete(struct kernel_ring *r, struct operation *op, int32_t res, bool more)
 {
@@ -143,27 +170,14 @@ static void complete(struct kernel_ring *r, struct operation *op, int32_t res, b
         else
                 op->held = more;
         r->waiting[r->waiting_count++] = c;
-        if (r->deferred)
-                set_flag(r, IORING_SQ_TASKRUN, true);
-        else
+        change(&r->work, 1, true);
+        if (!r->deferred) {
                 show(r);
+        } else if (!r->fresh++) {
+                set_flag(r, IORING_SQ_TASKRUN, true);
+                signal_event(r);
+        }
         ring_bell(&r->bell);
-        complete_polls(r);
-}
-
-/* Those who wait for a ring to have something. */
-static void complete_polls(struct kernel_ring *seen)
-{
-        int fd = RING_FD + (int)(seen - rings);
-
-        for (unsigned i = 0; i < ring_count; i++)
-                for (unsigned k = 0; k < OPERATIONS; k++) {
-                        struct operation *op = &rings[i].operations[k];
-
-                        if (op->held && !op->due && op->sqe.opcode == IORING_OP_POLL_ADD &&
-                            op->sqe.fd == fd)
-                                complete(&rings[i], op, 1, false);
-                }
 }
 
 /* ------------------------------------------------------------------ submissions */
@@ -193,11 +207,6 @@ static int cancel(struct kernel_ring *r, const struct io_uring_sqe *sqe)
         return all ? count : count ? 0 : -ENOENT;
 }
 
-static bool has_something(const struct kernel_ring *r)
-{
-        return r->waiting_count || is_ready(r);
-}
-
 /* True: it has completed at once, with *res. */
 static bool is_done(struct kernel_ring *r, const struct io_uring_sqe *sqe, int32_t *res)
 {
@@ -216,7 +225,7 @@ static bool is_done(struct kernel_ring *r, const struct io_uring_sqe *sqe, int32
                 return model_kernel_load((const void *)(uintptr_t)sqe->addr, false) != sqe->off;
         case IORING_OP_POLL_ADD:
                 *res = 1;
-                return fd >= RING_FD && fd < RING_FD + RINGS && has_something(&rings[fd - RING_FD]);
+                return fd >= RING_FD && fd < RING_FD + RINGS && rings[fd - RING_FD].signalled;
         case IORING_OP_READ:
                 *res = 8;
                 if (fd >= EVENTS || !events[fd])
@@ -261,8 +270,16 @@ static void enter(struct kernel_ring *r)
                 begin(r, &r->sqes[head % ENTRIES]);
         if (head != model_kernel_load(&r->sq_head, false))
                 store_release_u32(&r->sq_head, head);
+        if (!r->waiting_count)
+                return;
+        show(r);
+        if (!r->deferred || !r->waiting_count)
+                return;
+        /* Others may do something between. */
+        model_kernel_leave();
+        model_kernel_enter();
         if (r->waiting_count)
-                show(r);
+                set_flag(r, IORING_SQ_TASKRUN, true);
 }
 
 /* ------------------------------------------------------------------ the owner */
@@ -296,17 +313,29 @@ int ring_open(struct io_ring *ring, const struct ring_wish *wish)
         return 0;
 }
 
-/* A poll of a modelled ring is told at once, and need not be turned on. */
 int ring_open_event(struct io_ring *ring)
 {
         ring->event = ring->uring.ring_fd;
+        ring_set_event(ring, false);
         return 0;
 }
 
 void ring_set_event(struct io_ring *ring, bool on)
 {
-        (void)ring;
-        (void)on;
+        if (ring->event >= RING_FD)
+                store_relaxed_u32(&rings[ring->enter_fd].silent, !on);
+}
+
+int rings_event_read(int fd)
+{
+        struct kernel_ring *r = &rings[fd - RING_FD];
+        bool signalled;
+
+        model_kernel_enter();
+        signalled = r->signalled;
+        r->signalled = false;
+        model_kernel_leave();
+        return signalled ? 8 : -1;
 }
 
 void ring_leave(struct io_ring *ring)
