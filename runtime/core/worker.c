@@ -637,11 +637,8 @@ static struct find search(struct worker *w)
                         continue;
                 if (w->trim_wanted)
                         stacks_idle(w, w->slept_ns);
-                if (sources_arm(w)) {
+                if (sources_arm(w))
                         park(w);
-                        if (w->io)
-                                io_woken(w);
-                }
                 /* relaxed: set before we were woken for it, or seen at the next park. */
                 if (load_relaxed_u32(&w->runtime->terminate))
                         leave_loop(w);
@@ -651,6 +648,8 @@ static struct find search(struct worker *w)
                         kernel_yield();
                 w->slept_ns = kernel_now_ns() - w->slept_ns;
                 w->budget_start_ns += w->slept_ns; /* turns are measured without it */
+                if (w->io)
+                        io_woken(w);
         }
         worker_busy(w);
         return found;

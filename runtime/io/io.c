@@ -227,8 +227,10 @@ bool io_turn(struct worker *w)
                 if (!io->hungry || ring_unsent(&io->ring))
                         break;
         }
-        if (!ring_ready(&io->ring))
+        if (!ring_ready(&io->ring)) {
+                watch_left(w);
                 return false;
+        }
         io_lock(io);
         count = io_reap(io, w);
         io_unlock(io);

@@ -11,6 +11,7 @@
 #include "core/options.h"
 #include "core/runtime.h"
 #include "io/timer.h"
+#include "io/watch.h"
 
 enum { SEND_TRIES = 1000 };
 
@@ -111,8 +112,11 @@ void io_seal(struct io *io)
                 refuse(io, op, sqe, -EINVAL); /* it would wait for the operation that wakes us */
         else if (endless(sqe))
                 list_endless(io, op, sqe);
-        if (sqe->opcode == IORING_OP_CLOSE)
+        if (sqe->opcode == IORING_OP_CLOSE) {
+                io_lock(io);
                 op->state_ |= IO_CLOSES;
+                io_unlock(io);
+        }
         if (sqe->flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK))
                 chain(io, op);
         sqe->user_data = (uintptr_t)op;
@@ -130,6 +134,7 @@ int io_send(struct io *io)
         do
                 result = io_enter(io);
         while (result == -EINTR); /* bound: as many signals as come */
+        watch_left(io->worker);
         return result;
 }
 

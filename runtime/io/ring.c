@@ -105,6 +105,13 @@ void ring_set_event(struct io_ring *ring, bool on)
         store_relaxed_u32(word_of(ring->uring.cq.kflags), on ? 0 : IORING_CQ_EVENTFD_DISABLED);
 }
 
+bool ring_event_is_on(const struct io_ring *ring)
+{
+        /* relaxed: who asks stands behind a fence. */
+        return ring->event >= 0 &&
+               !(load_relaxed_u32(word_of(ring->uring.cq.kflags)) & IORING_CQ_EVENTFD_DISABLED);
+}
+
 int ring_open_event(struct io_ring *ring)
 {
         int result;

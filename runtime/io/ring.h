@@ -64,6 +64,7 @@ void ring_unregister_buffers(struct io_ring *ring, unsigned group);
  * errno; owner. */
 int ring_open_event(struct io_ring *ring);
 void ring_set_event(struct io_ring *ring, bool on);
+bool ring_event_is_on(const struct io_ring *ring); /* any thread */
 
 /* Submits what has been published and makes completions visible, from a signal handler on the
  * owner's thread. */

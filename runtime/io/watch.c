@@ -18,6 +18,7 @@
  * found all well, doubling; how long a kick may take. */
 #define STUCK_NS     100000
 #define REST_NS_MOST 1600000
+#define VAIN_MOST    4 /* doublings of STUCK_NS */
 #define KICK_NS      100000
 
 /* What the sentinel has seen of another worker. */
@@ -25,6 +26,7 @@ struct watched {
         struct word32 polled; /* a poll of its ring is in flight in ours */
         uint64_t seen_turns;
         int64_t seen_ns; /* when something waited there first, 0: nothing did */
+        unsigned vain;   /* kicks since then that have brought nothing */
 };
 
 struct watch {
@@ -190,17 +192,24 @@ static bool judge(struct worker *w, struct worker *other, struct io *io, int64_t
         if (!watched->seen_ns) {
                 watched->seen_ns = now;
                 watched->seen_turns = turns;
+                watched->vain = 0;
         } else if (turns != watched->seen_turns) {
                 watched->seen_ns = 0; /* all is well: look again after a rest */
                 watch->rest_until_ns = now + watch->rest_ns;
                 watch->rest_ns = watch->rest_ns < REST_NS_MOST ? watch->rest_ns * 2 : REST_NS_MOST;
-        } else if (now - watched->seen_ns >= STUCK_NS) {
+        } else if (now - watched->seen_ns >= STUCK_NS << watched->vain) {
                 watched->seen_ns = now;
                 watch->rest_ns = STUCK_NS;
-                if (rescue(w, other, io))
+                if (rescue(w, other, io)) {
+                        watched->vain = 0;
                         return true;
+                }
+                /* Its thread does not run, or the kernel's flag stands for nothing. */
+                watched->seen_ns = kernel_now_ns();
+                watched->vain += watched->vain < VAIN_MOST;
         }
-        look_again(watch, watched->seen_ns ? watched->seen_ns + STUCK_NS : watch->rest_until_ns);
+        look_again(watch, watched->seen_ns ? watched->seen_ns + (STUCK_NS << watched->vain)
+                                           : watch->rest_until_ns);
         return false;
 }
 
@@ -213,8 +222,8 @@ static bool poll_ring(struct worker *w, struct io *io, struct watched *watched)
 
         if (!polled && read(io->ring.event, &old, sizeof old) < 0)
                 old = 0; /* nothing since the last time */
-        /* [WA4] relaxed, behind the RMW by which we have become the sentinel: the owner sees that
-         * there is one when it wakes up, or we see that it is awake. */
+        /* [WA4] relaxed, behind the fence in watch_turn(): the owner sees that there is a sentinel
+         * when it wakes up, or we see that it is awake. */
         if (!load_relaxed_u32(&io->asleep))
                 ring_set_event(&io->ring, true);
         /* [WA3] pairs with the kernel's barrier between a completion and its look at the flag:
@@ -294,6 +303,8 @@ bool watch_turn(struct worker *w)
                 if (load_relaxed_u32(&rt->sentinel) ||
                     !cas_acq_rel_u32(&rt->sentinel, &nobody, w->index + 1))
                         return false;
+                /* [WA4] pairs with io_sleep_end(). */
+                fence_seq_cst_after_rmw();
                 w->sentinel = true;
         }
         if (!io_have(w))
@@ -348,8 +359,11 @@ void watch_left(struct worker *w)
 
         if (w->alone || w->io->ring.fallback || !ring_waits(w->io))
                 return;
-        /* [WA3] pairs with poll_ring(): either it sees what is left, or we see who looks. */
+        /* [WA3] pairs with poll_ring(): either it sees what is left, or we see that it has turned
+         * the event on. While that is off it has a deadline, or there is nobody. */
         fence_seq_cst();
+        if (!ring_event_is_on(&w->io->ring))
+                return;
         sentinel = load_relaxed_u32(&w->runtime->sentinel); /* relaxed: behind the fence */
         if (sentinel && sentinel != w->index + 1)
                 gate_request(w->runtime, sentinel - 1, GATE_REQUEST_CANCEL);

@@ -3,7 +3,6 @@
  * Early ends: an operation that is cancelled comes back once for the last time, whatever it is
  * doing, wherever it was issued and whoever asks; and closing a descriptor ends what is on it.
  */
-/* link: -luring */
 #include <mqueue.h>
 #include <sys/mman.h>
 #include <sys/stat.h>

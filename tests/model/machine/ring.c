@@ -41,11 +41,11 @@ struct kernel_ring {
         struct operation operations[OPERATIONS];
         struct completion waiting[OPERATIONS * 2]; /* for the owner to enter, or for room */
         unsigned waiting_count, posted;
-        unsigned fresh; /* of those that wait: since the last entry */
-        uint32_t bell;  /* the owner sleeps here */
-        bool deferred, signalled;
-        struct word32 silent; /* the event is off */
-        struct word32 work;   /* counts what waits: the order between who adds and who shows */
+        unsigned fresh;                    /* of those that wait: since the last entry */
+        uint32_t bell;                     /* the owner sleeps here */
+        bool deferred, signalled, in_vain; /* the last: its last entry has shown nothing */
+        struct word32 silent;              /* the event is off */
+        struct word32 work; /* counts what waits: the order between who adds and who shows */
 };
 
 struct machine_io machine_io;
@@ -100,11 +100,12 @@ static void ring_bell(uint32_t *bell)
 static void complete(struct kernel_ring *r, struct operation *op, int32_t res, bool more);
 
 /* The ring's event, if it is on, and those who wait for that. */
-static void signal_event(const struct kernel_ring *seen)
+static void signal_event(const struct kernel_ring *seen, bool fence)
 {
         int fd = RING_FD + (int)(seen - rings);
 
-        fence_seq_cst(); /* between what has been made visible and the look */
+        if (fence) /* between what has been made visible and the look */
+                fence_seq_cst();
         if (model_kernel_load(&seen->silent, false))
                 return;
         rings[seen - rings].signalled = true;
@@ -141,22 +142,29 @@ static bool post(struct kernel_ring *r, const struct completion *c)
 /* Shows some of what waits, as far as there is room. */
 static void show(struct kernel_ring *r)
 {
-        unsigned most = r->deferred ? PER_ENTRY : OPERATIONS * 2, shown = 0;
+        unsigned most = OPERATIONS * 2, shown = 0;
         bool full = false;
+
+        /* Some of its work shows nothing, but not for ever. */
+        if (r->deferred)
+                most = r->in_vain ? PER_ENTRY : model_any(PER_ENTRY + 1);
 
         set_flag(r, IORING_SQ_TASKRUN, false);
         model_kernel_load(&r->work, true);
-        r->fresh = 0;
         while (shown < r->waiting_count && shown < most && !full) {
                 full = !post(r, &r->waiting[shown]);
                 shown += !full;
         }
         r->waiting_count -= shown;
         memmove(r->waiting, r->waiting + shown, r->waiting_count * sizeof *r->waiting);
+        /* What has been put off comes first: then what is new stays where it is. */
+        if (!r->waiting_count || model_any(2))
+                r->fresh = 0;
         if (full || model_kernel_load(&r->sq_flags, false) & IORING_SQ_CQ_OVERFLOW)
                 set_flag(r, IORING_SQ_CQ_OVERFLOW, full);
+        r->in_vain = !shown;
         if (shown)
-                signal_event(r);
+                signal_event(r, !r->deferred);
 }
 
 static void complete(struct kernel_ring *r, struct operation *op, int32_t res, bool more)
@@ -175,7 +183,7 @@ static void complete(struct kernel_ring *r, struct operation *op, int32_t res, b
                 show(r);
         } else if (!r->fresh++) {
                 set_flag(r, IORING_SQ_TASKRUN, true);
-                signal_event(r);
+                signal_event(r, true);
         }
         ring_bell(&r->bell);
 }
@@ -326,6 +334,11 @@ void ring_set_event(struct io_ring *ring, bool on)
                 store_relaxed_u32(&rings[ring->enter_fd].silent, !on);
 }
 
+bool ring_event_is_on(const struct io_ring *ring)
+{
+        return ring->event >= RING_FD && !load_relaxed_u32(&rings[ring->enter_fd].silent);
+}
+
 int rings_event_read(int fd)
 {
         struct kernel_ring *r = &rings[fd - RING_FD];
@@ -375,6 +388,8 @@ int ring_enter(struct io_ring *ring, bool wait, int64_t deadline_ns)
                         spin_hint();
                 if (!wait || come || result == -EINTR)
                         return come ? 0 : result;
+                if (r->waiting_count) /* it has work that has shown nothing yet */
+                        continue;
                 if (result == -ETIMEDOUT)
                         return -ETIME;
                 result = model_futex_wait(&r->bell, bell, deadline_ns);
