@@ -296,12 +296,8 @@ static void complete_awaited(struct skua_io *op, const struct io_uring_cqe *cqe)
 
 /* What the last completion says. A thread of the kernel's that was at it may have been interrupted;
  * opening a file says so with a number that is not for users (Linux 6.18). */
-static int32_t last_result(const struct io *io, const struct skua_io *op, int32_t res)
+static int32_t last_result(const struct io *io, uint32_t state, int32_t res)
 {
-        uint32_t state = op->state_;
-
-        if (state & IO_REFUSED)
-                return op->res;
         if (res == -COMPAT_ERESTARTSYS)
                 res = -EINTR;
         if (res == -EINTR && !(state & IO_CLOSES) &&
@@ -333,10 +329,12 @@ static bool complete(struct io *io, struct worker *taker, struct skua_io *op,
                 }
                 last.res = -ECANCELED;
         }
-        if (!more) {
-                last.res = last_result(io, op, last.res);
+        if (!more && state & IO_REFUSED)
+                last.res = op->res;
+        else if (!more)
+                last.res = last_result(io, state, last.res);
+        if (!more)
                 end_flight(io, op);
-        }
         count_add(&taker->count.completions, 1);
         if (!op->done_) {
                 complete_awaited(op, &last);
