@@ -12,8 +12,8 @@ struct alarm {
         struct skua_timer timer;
         int64_t deadline_ns;
         atomic_uint calls;
-        unsigned place;
-        bool cancelled;
+        atomic_uint place;
+        atomic_bool cancelled; /* calls may overlap, if it is started beside its expiry */
 };
 
 static struct tally called, early;
