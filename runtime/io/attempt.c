@@ -359,8 +359,8 @@ static enum verdict attempt_file(struct fallback *f, struct request *r, uint32_t
 
 static enum verdict close_descriptor(struct fallback *f, int fd, struct request *r)
 {
+        cancel_on(f, fd);
         descriptor_forget(f, fd);
-        withdraw_calls(f, fd);
         return done_or_error(r, close(fd));
 }
 

@@ -111,7 +111,8 @@ enum { CLOSE_LEAST_NS = 10000, CLOSE_DOUBLINGS = 10, CLOSE_HIDDEN_MOST = 256 };
 static void close_here(struct skua_worker *self, struct skua_job *job);
 
 /* A close that the kernel has handed to a thread of its own (a file with something to flush) is
- * cancelled with all the rest by SKUA_CANCEL; the descriptor is closed all the same. */
+ * cancelled with all the rest by SKUA_CANCEL, and one without a ring has not been tried; the
+ * descriptor is closed all the same. */
 static void close_done(struct skua_worker *self, struct skua_job *job)
 {
         struct skua_io *op = skua_container(job, struct skua_io, job);
@@ -147,7 +148,7 @@ static void close_next(struct skua_worker *self, struct skua_job *job)
                 return;
         }
         /* No memory for a ring, hence no operations of this worker. */
-        op->res = close((int)op->sqe_[CLOSE_FD]) ? -errno : 0;
+        op->res = -ECANCELED;
         op->flags = 0;
         skua_job_init(job, close_done);
         skua_spawn(self, job);

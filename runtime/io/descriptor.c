@@ -206,7 +206,6 @@ void descriptor_forget(struct fallback *f, int fd)
         if (fd < 0 || (unsigned)fd >= f->table_count)
                 return;
         for (unsigned side = 0; side < 2; side++) {
-                cancel_side(f, fd, side);
                 if (f->table[fd].side[side].armed)
                         control(set_of(f, side), EPOLL_CTL_DEL, fd, 0, 0);
                 f->table[fd].side[side].armed = 0;

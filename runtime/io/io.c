@@ -214,7 +214,7 @@ int io_enter(struct io *io)
 bool io_turn(struct worker *w)
 {
         struct io *io = w->io;
-        unsigned count;
+        unsigned count = 0;
 
         while (!ring_ready(&io->ring)) {
                 /* Not before: what is sent now gives buffers back, and which the kernel has is not
@@ -227,13 +227,11 @@ bool io_turn(struct worker *w)
                 if (!io->hungry || ring_unsent(&io->ring))
                         break;
         }
-        if (!ring_ready(&io->ring)) {
-                watch_left(w);
-                return false;
+        if (ring_ready(&io->ring)) {
+                io_lock(io);
+                count = io_reap(io, w);
+                io_unlock(io);
         }
-        io_lock(io);
-        count = io_reap(io, w);
-        io_unlock(io);
         watch_left(w);
         return count;
 }
@@ -278,9 +276,10 @@ void io_sleep_end(struct worker *w)
 
 void io_woken(struct worker *w)
 {
-        if (!queue_count(&w->batch))
+        if (queue_count(&w->batch))
+                watch_left(w);
+        else
                 io_turn(w);
-        watch_left(w);
 }
 
 static void await_wake(struct worker *w)

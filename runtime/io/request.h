@@ -131,8 +131,8 @@ bool attempt_pick(struct fallback *f, struct request *r);
 /* 0; -EALREADY: a thread has begun with it. */
 int request_withdraw(struct fallback *f, struct request *r);
 
-/* A descriptor is about to be closed: calls on it for which no thread has come are cancelled. */
-void withdraw_calls(struct fallback *f, int fd);
+/* Cancels who waits at a descriptor, and calls on it for which no thread has come. */
+void cancel_on(struct fallback *f, int fd);
 
 /* What ASYNC_CANCEL, POLL_REMOVE and TIMEOUT_REMOVE answer. */
 int cancel_matching(struct fallback *f, const struct io_uring_sqe *sqe);
@@ -147,7 +147,7 @@ void descriptors_close(struct fallback *f);
 int descriptor_park(struct fallback *f, struct request *r);
 void descriptor_unpark(struct fallback *f, struct request *r);
 
-/* It is about to be closed: who waits there is cancelled. */
+/* It is about to be closed, and nobody waits there any more. */
 void descriptor_forget(struct fallback *f, int fd);
 
 /* Cancels who waits there: how many; at most one if not `all`. */

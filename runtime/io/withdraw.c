@@ -63,19 +63,6 @@ static bool cancel_bucket(struct fallback *f, struct request *r, const uint64_t 
         return true;
 }
 
-void withdraw_calls(struct fallback *f, int fd)
-{
-        struct request *next;
-
-        if (fd < 0) /* nor is AT_FDCWD closed */
-                return;
-        for (struct request *r = f->threaded; r; r = next) {
-                next = r->next;
-                if (r->sqe.fd == fd)
-                        request_withdraw(f, r);
-        }
-}
-
 static void cancel_descriptor(struct fallback *f, int fd, struct tally *t)
 {
         struct request *r, *next;
@@ -89,6 +76,14 @@ static void cancel_descriptor(struct fallback *f, int fd, struct tally *t)
                 if (r->sqe.fd == fd && !count_in(t, request_withdraw(f, r)))
                         return;
         }
+}
+
+void cancel_on(struct fallback *f, int fd)
+{
+        struct tally t = {.all = true};
+
+        if (fd >= 0) /* AT_FDCWD is not closed either */
+                cancel_descriptor(f, fd, &t);
 }
 
 int cancel_matching(struct fallback *f, const struct io_uring_sqe *sqe)

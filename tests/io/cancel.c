@@ -426,34 +426,32 @@ static void closing_await(struct skua_worker *self, struct skua_job *job)
 /* A file with something to flush is closed by a thread of the kernel's, when there is one. */
 static void test_close_flush(bool awaits)
 {
-        struct skua *rt = rig_start(1, NULL);
         struct closing *c = calloc(1, sizeof *c);
         char name[48], path[64];
+        struct skua *rt;
 
         snprintf(name, sizeof name, "/skua-close-%d", (int)getpid());
         snprintf(path, sizeof path, "/tmp%s", name);
         c->fds[0] = mq_open(name, O_RDONLY | O_CREAT | O_CLOEXEC, 0600, NULL);
         if (c->fds[0] < 0 || mkfifo(path, 0600)) {
                 tap_skip(3, "no message queue or no pipe to be had");
-        } else {
-                mq_unlink(name);
-                c->data = path;
-                c->awaits = awaits;
-                skua_job_init(&c->awaiting, closing_await);
-                skua_group_init(&c->group);
-                op_init(&c->close, &c->closed);
-                run_on(rt, 0, closing_behind, c);
-                tap_ok(c->close.calls == 0, "a close that has not begun%s",
-                       awaits ? ", awaited" : "");
-                skua_stop(rt, SKUA_CANCEL);
-                rt = NULL;
-                unlink(path);
-                tap_ok(c->close.calls == 1 && c->close.res == 0 && fcntl(c->fds[0], F_GETFD) < 0,
-                       "closes, cancelled or not: %d", (int)c->close.res);
-                tap_is(c->ops[0].res, -ECANCELED, "what it waited for has been cancelled");
+                free(c);
+                return;
         }
-        if (rt)
-                rig_stop(rt);
+        mq_unlink(name);
+        rt = rig_start(1, NULL);
+        c->data = path;
+        c->awaits = awaits;
+        skua_job_init(&c->awaiting, closing_await);
+        skua_group_init(&c->group);
+        op_init(&c->close, &c->closed);
+        run_on(rt, 0, closing_behind, c);
+        tap_ok(c->close.calls == 0, "a close that has not begun%s", awaits ? ", awaited" : "");
+        skua_stop(rt, SKUA_CANCEL);
+        unlink(path);
+        tap_ok(c->close.calls == 1 && c->close.res == 0 && fcntl(c->fds[0], F_GETFD) < 0,
+               "closes, cancelled or not: %d", (int)c->close.res);
+        tap_is(c->ops[0].res, -ECANCELED, "what it waited for has been cancelled");
         free(c);
 }
 

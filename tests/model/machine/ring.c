@@ -4,8 +4,9 @@
  * scenarios use. An operation completes when it is submitted, when somebody signals or wakes what
  * it waits for, when it is cancelled, or when the device says so, which is a thread of the
  * scenario. What completes after its submission is, with deferral, seen only when the owner enters,
- * PER_ENTRY each time: of others the flag is set after these are seen. The ring's event tells of a
- * completion, and with deferral of the first that is to be seen at the next entry, while it is on.
+ * none or PER_ENTRY each time: of others the flag is set after these are seen. The ring's event
+ * tells of a completion, and with deferral of the first that is to be seen at the next entry, while
+ * it is on.
  *
  * The kernel orders what a completion says before the completion, and nothing else: neither a
  * wake-up nor a look at a ring of its own gives a thread any order.
@@ -100,15 +101,15 @@ static void ring_bell(uint32_t *bell)
 static void complete(struct kernel_ring *r, struct operation *op, int32_t res, bool more);
 
 /* The ring's event, if it is on, and those who wait for that. */
-static void signal_event(const struct kernel_ring *seen, bool fence)
+static void signal_event(struct kernel_ring *r, bool fence)
 {
-        int fd = RING_FD + (int)(seen - rings);
+        int fd = RING_FD + (int)(r - rings);
 
         if (fence) /* between what has been made visible and the look */
                 fence_seq_cst();
-        if (model_kernel_load(&seen->silent, false))
+        if (model_kernel_load(&r->silent, false))
                 return;
-        rings[seen - rings].signalled = true;
+        r->signalled = true;
         for (unsigned i = 0; i < ring_count; i++)
                 for (unsigned k = 0; k < OPERATIONS; k++) {
                         struct operation *op = &rings[i].operations[k];
